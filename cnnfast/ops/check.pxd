@@ -1,0 +1,39 @@
+"""Validation, once, at the `def` boundary. Every message names function, argument, rule and value."""
+
+cimport numpy as cnp
+
+# A C-contiguous, aligned, native float32/float64 array with the values of x (x itself if it is one already);
+# ndim < 0: any. A copy is made only where the layout demands it.
+cdef cnp.ndarray as_array(object x, str func, str name, int ndim=*)
+
+# As as_array, but the dtype must be that of `like`.
+cdef cnp.ndarray as_like(object x, cnp.ndarray like, str func, str name, int ndim=*)
+
+# Channels-first data (N, C, H, W) as channels-last, and back; a copy.
+cdef cnp.ndarray to_last(cnp.ndarray x)
+cdef object to_first(cnp.ndarray x)
+
+# True for channels_first; anything but the two names is an error.
+cdef bint is_channels_first(object data_format, str func) except -1
+
+# An int >= minimum (np.integer welcome; bool, float, str are not).
+cdef Py_ssize_t integer(object value, str func, str name, Py_ssize_t minimum) except? -1
+
+# An int or a pair of ints, each >= minimum.
+cdef int pair(object value, str func, str name, Py_ssize_t minimum, Py_ssize_t *out) except -1
+
+# The padding grammar -> out = top, bottom, left, right. `window` is the effective kernel (h, w).
+cdef int padding2d(object padding, str func, Py_ssize_t h, Py_ssize_t w, Py_ssize_t *window, Py_ssize_t *stride, Py_ssize_t *out) except -1
+
+# A finite float.
+cdef double number(object value, str func, str name) except? -1.0
+
+# Where to compute a result: `out` itself if it can be written directly, else a fresh array.
+# `inputs` may not overlap it; `inplace` is an input that may be exactly `out` (elementwise ops).
+cdef cnp.ndarray result(object out, str func, int ndim, const cnp.npy_intp *shape, int typenum, tuple inputs, object inplace=*)
+
+# What to return: `out` filled from y if it is not y already; y itself if out is None.
+cdef object deliver(cnp.ndarray y, object out)
+
+# The rules for `out` other than its shape: dtype, writeable, no internal overlap.
+cdef int check_out(object out, str func, int typenum) except -1

@@ -1,0 +1,37 @@
+"""The C interface (csrc/cnf.h) as the ops see it."""
+
+from libc.stdint cimport uint32_t, uint64_t
+
+
+cdef extern from "cnf.h" nogil:
+    ctypedef void cnf_kernel(const void *job, ptrdiff_t task, int worker) noexcept
+
+    ctypedef struct cnf_kernels:
+        cnf_kernel *relu
+        cnf_kernel *relu_backward
+
+    ctypedef struct cnf_elementwise:
+        const void *x
+        const void *z
+        void *y
+        ptrdiff_t n, chunk
+        double a, b
+        int mode
+
+        ptrdiff_t n, h, w, c, oh, ow, k
+        ptrdiff_t kh, kw, sh, sw, dh, dw
+        ptrdiff_t pt, pl
+        ptrdiff_t groups
+
+    ctypedef struct cnf_pool2d:
+        ptrdiff_t n, h, w, c, oh, ow
+        ptrdiff_t kh, kw, sh, sw, dh, dw
+        ptrdiff_t pt, pl, pb, pr
+
+    enum:
+        CNF_LINEAR
+        CNF_RELU
+        CNF_SIGMOID
+
+# The kernels of the ISA in force, for NPY_FLOAT or NPY_DOUBLE.
+cdef const cnf_kernels *kernels(int typenum) noexcept nogil

@@ -1,0 +1,151 @@
+"""The only place where threads are: how many, and the one parallel loop that every op runs its tasks with."""
+
+import os
+import threading
+import warnings
+from contextlib import contextmanager
+
+from cython.parallel cimport parallel, prange, threadid
+
+cdef extern from *:
+    """
+    #ifdef _OPENMP
+    #include <omp.h>
+    #include <pthread.h>
+    /* A team that outlives fork() would leave the child waiting for threads it does not have: release it before. */
+    static void cnf_before_fork(void) { omp_pause_resource_all(omp_pause_hard); }
+    static void cnf_register_fork(void) { pthread_atfork(cnf_before_fork, NULL, NULL); }
+    static const int cnf_openmp = _OPENMP;
+    #else
+    static int omp_get_max_threads(void) { return 1; }
+    static void cnf_register_fork(void) {}
+    static const int cnf_openmp = 0;
+    #endif
+    """
+    const int cnf_openmp
+    int omp_get_max_threads() nogil
+    void cnf_register_fork()
+
+cdef int MAX_THREADS = 256
+cdef double NANOSECONDS_PER_THREAD = 15e3  # below this much work for each, waking a thread costs more than it gives
+
+
+def _quota(root="/sys/fs/cgroup"):
+    """CPUs that the cgroup's quota grants (v2 or v1), or None."""
+    for path, separator in ((("cpu.max",), True), (("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"), False)):
+        try:
+            words = []
+            for name in path:
+                with open(os.path.join(root, name)) as file:
+                    words += file.read().split()
+            quota, period = float(words[0]), float(words[1])
+            if quota > 0 and period > 0:
+                return max(1, int(-(-quota // period)))
+        except (OSError, ValueError, IndexError):
+            continue
+    return None
+
+
+def _available():
+    """CPUs this process may use: affinity and cgroup quota."""
+    try:
+        count = len(os.sched_getaffinity(0))
+    except AttributeError:
+        count = os.cpu_count() or 1
+    quota = _quota()
+    return max(1, min(count, quota or count, MAX_THREADS))
+
+
+def _default():
+    text = os.environ.get("CNNFAST_NUM_THREADS")
+    if text:
+        try:
+            count = int(text)
+        except ValueError:
+            count = 0
+        if count >= 1:
+            return min(count, MAX_THREADS)
+        warnings.warn(f"CNNFAST_NUM_THREADS must be a positive int, got {text!r}; ignored", RuntimeWarning, stacklevel=2)
+    available = _available()
+    return max(1, min(available, omp_get_max_threads()))
+
+
+cdef int _limit = _default() if cnf_openmp else 1
+_local = threading.local()
+
+
+def _checked(count, func):
+    if isinstance(count, bool) or not hasattr(count, "__index__"):
+        raise TypeError(f"{func}: num_threads must be an int or None, got {count!r}")
+    count = count.__index__()
+    if count < 1:
+        raise ValueError(f"{func}: num_threads must be positive, got {count}")
+    return min(count, MAX_THREADS)
+
+
+def set_num_threads(num_threads):
+    """Set how many threads an op may use in this process.
+
+    Parameters
+    ----------
+    num_threads : int
+        At least 1; more than 256 counts as 256. Results do not depend on it, not even in the last bit.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is not a positive int.
+    """
+    global _limit
+    _limit = _checked(num_threads, "set_num_threads")
+
+
+def get_num_threads():
+    """How many threads an op may use: the innermost `threads` block, `set_num_threads`, ``CNNFAST_NUM_THREADS``,
+    ``OMP_NUM_THREADS``, or the CPUs this process may use (affinity and cgroup quota)."""
+    return getattr(_local, "limit", None) or _limit
+
+
+@contextmanager
+def threads(num_threads):
+    """Context manager: ops called by this Python thread inside the block use at most `num_threads` threads."""
+    count = _checked(num_threads, "threads")
+    before = getattr(_local, "limit", None)
+    _local.limit = count
+    try:
+        yield
+    finally:
+        _local.limit = before
+
+
+def openmp_version():
+    """The OpenMP version built in, such as 201511, or 0 for a single-threaded build."""
+    return cnf_openmp
+
+
+cdef int thread_count(object num_threads, Py_ssize_t tasks, double work, str func) except -1:
+    cdef int count
+    if num_threads is not None:
+        count = _checked(num_threads, func)
+    elif tasks < 2 or work < 2 * NANOSECONDS_PER_THREAD:
+        return 1
+    else:
+        count = get_num_threads()
+        if work < count * NANOSECONDS_PER_THREAD:
+            count = <int>(work / NANOSECONDS_PER_THREAD)
+    if count > tasks:
+        count = <int>tasks
+    return count if count > 0 else 1
+
+
+cdef void run(cnf_kernel *kernel, const void *job, Py_ssize_t tasks, int workers) noexcept nogil:
+    cdef Py_ssize_t task
+    if workers <= 1:
+        for task in range(tasks):
+            kernel(job, task, 0)
+        return
+    for task in prange(tasks, num_threads=workers, schedule="dynamic", chunksize=1):
+        kernel(job, task, threadid())
+
+
+cnf_register_fork()

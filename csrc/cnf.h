@@ -1,0 +1,55 @@
+/* The only C header Cython sees: jobs (what a kernel is asked to do) and the kernel table.
+ *
+ * Every kernel has one signature: it does task `task` of a job, on behalf of worker `worker`. A job is a plain struct
+ * that carries shapes, pointers and the workspace; tasks of one job write disjoint outputs, so any number of workers may
+ * run them in any order and the result has the same bits. Kernels own no thread and no memory. */
+#ifndef CNF_H
+#define CNF_H
+#include <stddef.h>
+#include <stdint.h>
+
+typedef void cnf_kernel(const void *job, ptrdiff_t task, int worker);
+
+/* The list, expanded into one struct of function pointers; one instance per ISA and element type. */
+typedef struct {
+#define CNF_KERNEL(name) cnf_kernel *name;
+#include "cnf_kernels.inc"
+#undef CNF_KERNEL
+} cnf_kernels;
+
+enum { CNF_SCALAR, CNF_AVX2, CNF_AVX512, CNF_ISA_COUNT };
+enum { CNF_F32, CNF_F64, CNF_DTYPE_COUNT };
+enum { CNF_LINEAR, CNF_RELU, CNF_SIGMOID }; /* activations that an epilogue can apply */
+
+extern const cnf_kernels *const cnf_table[CNF_ISA_COUNT][CNF_DTYPE_COUNT];
+extern const char *const cnf_isa_names[CNF_ISA_COUNT];
+extern const char *const cnf_kernel_names[]; /* NULL-terminated */
+
+/* Best ISA allowed by these CPUID/XGETBV words; a parameter so that tests can describe any CPU. */
+int cnf_isa_of(uint32_t leaf1_ecx, uint32_t leaf7_ebx, uint64_t xcr0);
+int cnf_isa_detect(void); /* of this CPU */
+
+#include "cnf_shape.h"
+
+/* ---- jobs ---- */
+typedef struct { /* y[i] = f(x[i], z[i]); task t covers elements [t*chunk, min(n, (t+1)*chunk)) */
+  const void *x, *z;
+  void *y;
+  ptrdiff_t n, chunk;
+  double a, b; /* parameters of f: slope, alpha, ... */
+  int mode;
+} cnf_elementwise;
+
+typedef struct { /* one convolution pass; see conv2d.inc for who is who in each pass */
+  cnf_conv2d shape;
+  const void *x, *w, *bias;
+  void *y;
+  int activation;
+  ptrdiff_t row_chunk, col_chunk; /* how the output is cut into tasks: rows x columns of the product */
+  ptrdiff_t row_tasks, col_tasks, splits;
+  void *shared;     /* workspace common to all workers */
+  void *scratch;    /* workspace of worker i at scratch + i * scratch_bytes */
+  size_t scratch_bytes;
+} cnf_conv2d_job;
+
+#endif

@@ -1,0 +1,48 @@
+/* Which kernels this CPU can run. Scalar always exists; an ISA counts only if the OS saves its registers (XCR0). */
+#include "cnf.h"
+
+#define CNF_TABLES(isa) extern const cnf_kernels cnf_kernels_f32_##isa, cnf_kernels_f64_##isa;
+CNF_TABLES(scalar)
+#if defined(__x86_64__)
+#include <cpuid.h>
+CNF_TABLES(avx2)
+CNF_TABLES(avx512)
+#endif
+
+const char *const cnf_isa_names[CNF_ISA_COUNT] = {"scalar", "avx2", "avx512"};
+
+const char *const cnf_kernel_names[] = {
+#define CNF_KERNEL(name) #name,
+#include "cnf_kernels.inc"
+#undef CNF_KERNEL
+    NULL};
+
+const cnf_kernels *const cnf_table[CNF_ISA_COUNT][CNF_DTYPE_COUNT] = {
+    [CNF_SCALAR] = {&cnf_kernels_f32_scalar, &cnf_kernels_f64_scalar},
+#if defined(__x86_64__)
+    [CNF_AVX2] = {&cnf_kernels_f32_avx2, &cnf_kernels_f64_avx2},
+    [CNF_AVX512] = {&cnf_kernels_f32_avx512, &cnf_kernels_f64_avx512},
+#endif
+};
+
+int cnf_isa_of(uint32_t leaf1_ecx, uint32_t leaf7_ebx, uint64_t xcr0) {
+  const uint32_t fma = 1u << 12, osxsave = 1u << 27, avx = 1u << 28;
+  const uint32_t avx2 = 1u << 5, f = 1u << 16, dq = 1u << 17, bw = 1u << 30, vl = 1u << 31;
+  const uint64_t ymm = 0x6, zmm = 0xe6;
+  if ((leaf1_ecx & (fma | osxsave | avx)) != (fma | osxsave | avx) || !(leaf7_ebx & avx2) || (xcr0 & ymm) != ymm)
+    return CNF_SCALAR;
+  if ((leaf7_ebx & (f | dq | bw | vl)) != (f | dq | bw | vl) || (xcr0 & zmm) != zmm) return CNF_AVX2;
+  return CNF_AVX512;
+}
+
+int cnf_isa_detect(void) {
+#if defined(__x86_64__)
+  uint32_t a, b, c, d, leaf1_ecx, low = 0, high = 0;
+  if (!__get_cpuid(1, &a, &b, &leaf1_ecx, &d)) return CNF_SCALAR;
+  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return CNF_SCALAR;
+  if (leaf1_ecx & (1u << 27)) __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  return cnf_isa_of(leaf1_ecx, b, ((uint64_t)high << 32) | low);
+#else
+  return CNF_SCALAR;
+#endif
+}

@@ -1,0 +1,67 @@
+/* The vector words on AVX-512 (F, DQ, BW, VL). */
+#define CNF_ISA avx512
+#ifndef CNF_AVX512_ONCE
+#define CNF_AVX512_ONCE
+INLINE __m512 cnf_exp2i_f32(__m512 a) {
+  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_add_epi32(_mm512_cvtps_epi32(a), _mm512_set1_epi32(127)), 23));
+}
+INLINE __m512d cnf_exp2i_f64(__m512d a) {
+  return _mm512_castsi512_pd(_mm512_slli_epi64(_mm512_add_epi64(_mm512_cvtpd_epi64(a), _mm512_set1_epi64(1023)), 52));
+}
+#endif
+#if CNF_ELEM == 32
+#define CNF_DTYPE f32
+#define T float
+#define V __m512
+#define VL 16
+#define VM __mmask16
+#define I(op) _mm512_##op##_ps
+#define v_exp2i(a) cnf_exp2i_f32(a)
+#define v_gt(a, b) _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ)
+#define v_ge(a, b) _mm512_cmp_ps_mask(a, b, _CMP_GE_OQ)
+#define v_eq(a, b) _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ)
+#define v_isnan(a) _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q)
+#else
+#define CNF_DTYPE f64
+#define T double
+#define V __m512d
+#define VL 8
+#define VM __mmask8
+#define I(op) _mm512_##op##_pd
+#define v_exp2i(a) cnf_exp2i_f64(a)
+#define v_gt(a, b) _mm512_cmp_pd_mask(a, b, _CMP_GT_OQ)
+#define v_ge(a, b) _mm512_cmp_pd_mask(a, b, _CMP_GE_OQ)
+#define v_eq(a, b) _mm512_cmp_pd_mask(a, b, _CMP_EQ_OQ)
+#define v_isnan(a) _mm512_cmp_pd_mask(a, a, _CMP_UNORD_Q)
+#endif
+#define CNF_MASK(n) ((VM)((1u << (n)) - 1))
+
+#define v_load(p) I(loadu)(p)
+#define v_store(p, a) I(storeu)(p, a)
+#define v_load_n(p, n) I(maskz_loadu)(CNF_MASK(n), p)
+#define v_store_n(p, n, a) I(mask_storeu)(p, CNF_MASK(n), a)
+#define v_set1(x) I(set1)(x)
+#define v_zero() I(setzero)()
+#define v_add(a, b) I(add)(a, b)
+#define v_sub(a, b) I(sub)(a, b)
+#define v_mul(a, b) I(mul)(a, b)
+#define v_div(a, b) I(div)(a, b)
+#define v_fma(a, b, c) I(fmadd)(a, b, c)
+#define v_fnma(a, b, c) I(fnmadd)(a, b, c)
+#define v_max(a, b) I(max)(a, b)
+#define v_min(a, b) I(min)(a, b)
+#define v_sqrt(a) I(sqrt)(a)
+#define v_abs(a) I(abs)(a)
+#define v_round(a) I(roundscale)(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
+#define v_floor(a) I(roundscale)(a, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC)
+#define v_select(m, a, b) I(mask_blend)(m, b, a)
+#define v_mask_and(m, k) ((VM)((m) & (k)))
+#define v_mask_or(m, k) ((VM)((m) | (k)))
+#define v_mask_any(m) ((m) != 0)
+#define v_hsum(a) I(reduce_add)(a)
+#define v_hmax(a) I(reduce_max)(a)
+
+#define CNF_ROWS_1 14
+#define CNF_ROWS_2 14
+#define CNF_ROWS_3 8
+#define CNF_ROWS_4 6

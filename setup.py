@@ -1,0 +1,75 @@
+"""The extension list and the OpenMP probe; everything else is in pyproject.toml."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+COMPILE = ["-std=gnu11", "-O3", "-ffp-contract=off", "-fvisibility=hidden", "-fno-math-errno", "-Wno-unused-function"]
+OPENMP = "-fopenmp"
+KERNELS = ["csrc/cnf_dispatch.c", "csrc/isa_scalar.c", "csrc/isa_avx2.c", "csrc/isa_avx512.c"]
+OPS = sorted(Path("cnnfast/ops").glob("*.pyx"))
+
+PROBE = "#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n"
+
+
+def openmp_works(compiler) -> bool:
+    """Whether a program with OpenMP compiles, links and runs here (single-threaded kernels are built otherwise)."""
+    if os.environ.get("CNNFAST_NO_OPENMP"):
+        return False
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder, "probe.c")
+        source.write_text(PROBE)
+        program = Path(folder, "probe")
+        try:
+            objects = compiler.compile([str(source)], output_dir="/", extra_postargs=[OPENMP])
+            compiler.link_executable(objects, str(program), extra_postargs=[OPENMP])
+            return subprocess.run([str(program)], timeout=20, check=False).returncode == 0
+        except Exception as error:  # any failure of the tool chain means: not here
+            print(f"cnnfast: building without OpenMP ({error})", file=sys.stderr)
+            return False
+
+
+class BuildExt(build_ext):
+    def build_extensions(self) -> None:
+        if openmp_works(self.compiler):
+            for extension in self.extensions:
+                if extension.name == "cnnfast.ops.threads":  # the only unit with an OpenMP region
+                    extension.extra_compile_args.append(OPENMP)
+                    extension.extra_link_args.append(OPENMP)
+        super().build_extensions()
+
+
+def extension(path: Path) -> Extension:
+    name = ".".join(path.with_suffix("").parts)
+    return Extension(
+        name,
+        [str(path), *(KERNELS if path.stem == "cpu" else [])],
+        include_dirs=["csrc", np.get_include()],
+        depends=[str(p) for p in sorted(Path("csrc").iterdir())],
+        define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")],
+        extra_compile_args=list(COMPILE),
+        extra_link_args=["-Wl,-z,relro,-z,now"] if sys.platform == "linux" else [],
+    )
+
+
+setup(
+    ext_modules=cythonize(
+        [extension(path) for path in OPS],
+        compiler_directives={
+            "language_level": 3,
+            "boundscheck": False,
+            "wraparound": False,
+            "cdivision": True,
+            "embedsignature": True,
+            "freethreading_compatible": False,
+        },
+    ),
+    cmdclass={"build_ext": BuildExt},
+)
