@@ -1,0 +1,50 @@
+# Every target works in a virtual environment of its own, $(VENV), made on first use and brought up to date when a
+# source file changes. It takes Python 3.10 or newer with its headers, make and a C compiler.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+SOURCES := pyproject.toml setup.py $(shell find csrc cnnfast -name '*.[ch]' -o -name '*.inc' -o -name '*.py[xd]')
+
+.PHONY: demo test nightly lint format bench build clean
+
+demo: $(VENV)/with-image,plot   # train on the digits that come with the package; pictures into demo/
+	$(BIN)/python examples/digits.py --out demo
+
+test: $(VENV)/with-test   # make test ARGS="-k conv2d -x"
+	$(BIN)/python -m pytest $(ARGS)
+
+nightly: $(VENV)/with-test   # the long checks; Fashion-MNIST in full among them
+	$(BIN)/python -m pytest -m nightly $(ARGS)
+
+lint: $(VENV)/with-dev
+	$(BIN)/ruff check .
+	$(BIN)/cython-lint cnnfast
+	$(BIN)/mypy
+	$(BIN)/clang-format --dry-run --Werror csrc/*
+
+format: $(VENV)/with-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/clang-format -i csrc/*
+
+bench: $(VENV)/with-bench
+	$(BIN)/python -m pytest benchmarks $(ARGS)
+
+build: $(VENV)/with-dev   # dist/: source archive and wheel
+	$(BIN)/python -m build
+
+clean:
+	rm -rf $(VENV) build dist demo
+
+# The package, in place, with the extras named after "with-".
+$(VENV)/with-%: $(SOURCES) | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[$*]'
+	@touch '$@'
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys, ensurepip, sysconfig, os; \
+	    sys.version_info >= (3, 10) or sys.exit("make: Python 3.10 or newer is needed, this is " + sys.version); \
+	    header = sysconfig.get_path("include") + "/Python.h"; \
+	    os.path.exists(header) or sys.exit("make: no " + header + ": install the Python headers (Debian: python3-dev)")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip 'setuptools>=77' 'cython>=3.1' 'numpy>=2'
