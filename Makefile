@@ -19,7 +19,7 @@ nightly: $(VENV)/with-test   # the long checks; Fashion-MNIST in full among them
 
 lint: $(VENV)/with-dev
 	$(BIN)/ruff check .
-	$(BIN)/cython-lint cnnfast
+	PATH="$(abspath $(BIN)):$$PATH" cython-lint cnnfast
 	$(BIN)/mypy
 	$(BIN)/clang-format --dry-run --Werror csrc/*
 

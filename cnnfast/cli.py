@@ -127,10 +127,10 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(run=run)
         return sub
 
-    data = dict(required=True, metavar="DATA", help="digits (they come with the package), or a folder: the four files "
+    data: dict[str, Any] = dict(required=True, metavar="DATA", help="digits (they come with the package), or a folder: the four files "
                 "of MNIST or Fashion-MNIST, CIFAR binary batches, or one folder of pictures a class (also under "
                 "train/ and test/)")
-    batch = dict(type=_whole(1), metavar="N", help="images a step (default: %(default)s)")
+    batch: dict[str, Any] = dict(type=_whole(1), metavar="N", help="images a step (default: %(default)s)")
 
     train = command("train", _train, "train a network on images")
     train.add_argument("--data", **data)
