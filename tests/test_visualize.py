@@ -1,0 +1,120 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from cnnfast import Sequential, layers, networks, visualize
+
+
+@pytest.fixture
+def model():
+    return networks.small((8, 8, 1), classes=3, seed=0)
+
+
+@pytest.fixture
+def image(rng):
+    return rng.random((8, 8, 1), np.float32)
+
+
+def test_filters_are_the_weights_one_after_the_other(model):
+    weight = model.layers[0].get_weights()[0]
+    shown = visualize.filters(model.layers[0])
+    assert shown.shape == (32, 3, 3, 1)
+    for i in range(32):
+        np.testing.assert_array_equal(shown[i], weight[..., i])
+    shown[:] = 0  # a copy
+    assert model.layers[0].get_weights()[0].any()
+
+
+def test_filters_of_a_depthwise_convolution():
+    layer = layers.DepthwiseConv2D(3, depth_multiplier=2)
+    Sequential([layers.Input((8, 8, 2)), layer], seed=0)
+    weight = layer.get_weights()[0]  # (3, 3, 2, 2)
+    shown = visualize.filters(layer)
+    assert shown.shape == (4, 3, 3, 1)
+    np.testing.assert_array_equal(shown[3, ..., 0], weight[:, :, 1, 1])
+
+
+def test_filters_wants_a_convolution(model):
+    with pytest.raises(ValueError, match="filters: layer must be a built convolution"):
+        visualize.filters(model.layers[-1])
+
+
+def test_feature_maps_are_what_the_layers_return(model, image):
+    maps = visualize.feature_maps(model, image)
+    assert list(maps) == [layer.name for layer in model.layers]
+    shapes = [map_.shape for map_ in maps.values()]
+    assert shapes == [(8, 8, 32), (4, 4, 32), (4, 4, 64), (2, 2, 64), (256,), (128,), (128,), (3,)]
+    np.testing.assert_array_equal(list(maps.values())[-1], model.predict(image[None], verbose=0)[0])
+    np.testing.assert_array_equal(visualize.feature_maps(model, image[..., 0])["flatten"], maps["flatten"])
+
+
+def test_feature_maps_of_a_nested_network(image):
+    inner = Sequential([layers.Conv2D(4, 3, name="a"), layers.Conv2D(2, 3, name="b")], name="inner")
+    model = Sequential([layers.Input((8, 8, 1)), inner, layers.Flatten(name="flat")], seed=0)
+    maps = visualize.feature_maps(model, image)
+    assert {name: map_.shape for name, map_ in maps.items()} == {
+        "inner/a": (6, 6, 4), "inner/b": (4, 4, 2), "flat": (32,)}
+
+
+def test_feature_maps_wants_one_image(model):
+    with pytest.raises(ValueError, match=r"feature_maps: image must have shape \(8, 8, 1\), got \(1, 8, 8, 1\)"):
+        visualize.feature_maps(model, np.zeros((1, 8, 8, 1)))
+
+
+def test_training_curves():
+    record = {"loss": [2.0, 1.0], "accuracy": [0.5, 0.75], "val_loss": [2.5, 1.5]}
+    for history in (record, type("History", (), {"history": record})()):
+        curves = visualize.training_curves(history)
+        assert list(curves) == list(record)
+        np.testing.assert_array_equal(curves["loss"], [2.0, 1.0])
+    with pytest.raises(ValueError, match="history is empty"):
+        visualize.training_curves({})
+
+
+def test_mosaic():
+    images = np.arange(1, 6)[:, None, None, None] * np.ones((5, 2, 3, 1))
+    grid = visualize.mosaic(images, columns=3)
+    assert grid.shape == (5, 11, 1)
+    for i in range(5):
+        top, left = 3 * (i // 3), 4 * (i % 3)
+        assert (grid[top:top + 2, left:left + 3] == i + 1).all()
+    assert np.isnan(grid[2]).all() and np.isnan(grid[:, 3]).all() and np.isnan(grid[3:, 8:]).all()
+
+
+@pytest.mark.parametrize("name", ["filters", "feature_maps", "training_curves"])
+def test_pictures(model, image, tmp_path, name):
+    Image = pytest.importorskip("PIL.Image")
+    pytest.importorskip("matplotlib")
+    arguments = {"filters": (model.layers[0],), "feature_maps": (model, image),
+                 "training_curves": ({"loss": [2, 1], "accuracy": [0, 1]},)}[name]
+    getattr(visualize, name)(*arguments, path=tmp_path / "picture.png")
+    picture = np.asarray(Image.open(tmp_path / "picture.png").convert("L"))
+    assert picture.shape[0] > 200 and picture.shape[1] > 400
+    assert (picture < 128).mean() > 0.005 and (picture > 200).mean() > 0.05  # something is drawn on white
+
+
+def test_draws_into_a_given_figure(model):
+    Figure = pytest.importorskip("matplotlib.figure").Figure
+    figure = Figure()
+    visualize.filters(model.layers[0], figure=figure)
+    assert len(figure.axes) == 1
+
+
+def test_matplotlib_is_loaded_only_for_a_picture():
+    code = """if True:
+        import sys
+        from cnnfast import networks, visualize
+        model = networks.small((8, 8, 1), classes=3, seed=0)
+        visualize.filters(model.layers[0])
+        assert "matplotlib" not in sys.modules
+        sys.modules["matplotlib"] = sys.modules["matplotlib.figure"] = None
+        try:
+            visualize.filters(model.layers[0], path="never.png")
+        except ImportError as error:
+            assert "cnnfast[plot]" in str(error)
+        else:
+            sys.exit("no error without Matplotlib")
+    """
+    subprocess.run([sys.executable, "-c", code], check=True)
