@@ -10,6 +10,15 @@ INLINE __m256d cnf_exp2i_f64(__m256d a) {
   __m256i i = _mm256_cvtepi32_epi64(_mm256_cvtpd_epi32(a));
   return _mm256_castsi256_pd(_mm256_slli_epi64(_mm256_add_epi64(i, _mm256_set1_epi64x(1023)), 52));
 }
+/* a * 2**n in two steps, so that neither factor leaves the range and only one rounds */
+INLINE __m256 cnf_ldexp_f32(__m256 a, __m256 n) {
+  __m256 half = _mm256_floor_ps(_mm256_mul_ps(n, _mm256_set1_ps(0.5f)));
+  return _mm256_mul_ps(_mm256_mul_ps(a, cnf_exp2i_f32(half)), cnf_exp2i_f32(_mm256_sub_ps(n, half)));
+}
+INLINE __m256d cnf_ldexp_f64(__m256d a, __m256d n) {
+  __m256d half = _mm256_floor_pd(_mm256_mul_pd(n, _mm256_set1_pd(0.5)));
+  return _mm256_mul_pd(_mm256_mul_pd(a, cnf_exp2i_f64(half)), cnf_exp2i_f64(_mm256_sub_pd(n, half)));
+}
 INLINE float cnf_hsum_f32(__m256 a) {
   __m128 s = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
   s = _mm_add_ps(s, _mm_movehl_ps(s, s));
@@ -37,6 +46,7 @@ INLINE double cnf_hmax_f64(__m256d a) {
 #define I(op) _mm256_##op##_ps
 #define CNF_MASK(n) _mm256_loadu_si256((const __m256i *)(cnf_mask_words + 8 - (n)))
 #define v_exp2i(a) cnf_exp2i_f32(a)
+#define v_ldexp(a, n) cnf_ldexp_f32(a, n)
 #define v_hsum(a) cnf_hsum_f32(a)
 #define v_hmax(a) cnf_hmax_f32(a)
 #define CNF_SIGN _mm256_set1_ps(-0.0f)
@@ -48,6 +58,7 @@ INLINE double cnf_hmax_f64(__m256d a) {
 #define I(op) _mm256_##op##_pd
 #define CNF_MASK(n) _mm256_loadu_si256((const __m256i *)(cnf_mask_words + 8 - 2 * (n)))
 #define v_exp2i(a) cnf_exp2i_f64(a)
+#define v_ldexp(a, n) cnf_ldexp_f64(a, n)
 #define v_hsum(a) cnf_hsum_f64(a)
 #define v_hmax(a) cnf_hmax_f64(a)
 #define CNF_SIGN _mm256_set1_pd(-0.0)

@@ -51,6 +51,7 @@ INLINE __m512d cnf_exp2i_f64(__m512d a) {
 #define v_max(a, b) I(max)(a, b)
 #define v_min(a, b) I(min)(a, b)
 #define v_sqrt(a) I(sqrt)(a)
+#define v_ldexp(a, n) I(scalef)(a, n)
 #define v_abs(a) I(abs)(a)
 #define v_round(a) I(roundscale)(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
 #define v_floor(a) I(roundscale)(a, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC)

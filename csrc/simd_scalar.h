@@ -3,15 +3,30 @@
 #if CNF_ELEM == 32
 #define CNF_DTYPE f32
 #define T float
-#define F(f) f##f
+#define F(name) name##f
+#define CNF_UINT uint32_t
+#define CNF_BIAS 127
+#define CNF_MANTISSA 23
 #else
 #define CNF_DTYPE f64
 #define T double
-#define F(f) f
+#define F(name) name
+#define CNF_UINT uint64_t
+#define CNF_BIAS 1023
+#define CNF_MANTISSA 52
 #endif
 #define V T
 #define VL 1
 #define VM int /* lane mask */
+
+INLINE T CNF_NAME(exp2i)(T a) {
+  union { CNF_UINT bits; T value; } u = {(CNF_UINT)((int)(a == a ? a : 0) + CNF_BIAS) << CNF_MANTISSA};
+  return u.value;
+}
+INLINE T CNF_NAME(ldexp2)(T a, T n) { /* in two steps, so that neither factor leaves the range and only one rounds */
+  T half = F(floor)(n / 2);
+  return a * CNF_NAME(exp2i)(half) * CNF_NAME(exp2i)(n - half);
+}
 
 #define v_load(p) (*(const T *)(p))
 #define v_store(p, a) (*(T *)(p) = (a))
@@ -31,7 +46,8 @@
 #define v_abs(a) F(fabs)(a)
 #define v_round(a) F(rint)(a)
 #define v_floor(a) F(floor)(a)
-#define v_exp2i(a) F(ldexp)((T)1, (int)(a)) /* 2**a for integral a in the normal exponent range */
+#define v_exp2i(a) CNF_NAME(exp2i)(a) /* 2**a for integral a in the normal exponent range */
+#define v_ldexp(a, n) CNF_NAME(ldexp2)(a, n) /* a * 2**n for integral n, |n| below twice the exponent range */
 #define v_gt(a, b) ((a) > (b))
 #define v_ge(a, b) ((a) >= (b))
 #define v_eq(a, b) ((a) == (b))

@@ -1,12 +1,16 @@
 /* Takes every word of a simd_*.h back, so that the next element type can define its own. */
 #undef CNF_DTYPE
 #undef CNF_ISA
+#undef CNF_BIAS
+#undef CNF_C
+#undef CNF_MANTISSA
 #undef CNF_MASK
 #undef CNF_ROWS_1
 #undef CNF_ROWS_2
 #undef CNF_ROWS_3
 #undef CNF_ROWS_4
 #undef CNF_SIGN
+#undef CNF_UINT
 #undef F
 #undef I
 #undef T
@@ -26,6 +30,7 @@
 #undef v_hmax
 #undef v_hsum
 #undef v_isnan
+#undef v_ldexp
 #undef v_load
 #undef v_load_n
 #undef v_mask_and

@@ -49,3 +49,15 @@ def relu(x, *, out=None, num_threads=None):
     """
     cdef cnp.ndarray xa = as_array(x, "relu", "x")
     return _elementwise("relu", xa, None, kernels(cnp.PyArray_TYPE(xa)).relu, 0.3, 0, 0, out, num_threads)
+
+
+def exp(x, *, out=None, num_threads=None):
+    """e**x, within 2 ULP."""
+    cdef cnp.ndarray xa = as_array(x, "exp", "x")
+    return _elementwise("exp", xa, None, kernels(cnp.PyArray_TYPE(xa)).exp, 0.3, 0, 0, out, num_threads)
+
+
+def sigmoid(x, *, out=None, num_threads=None):
+    """1 / (1 + e**-x), within 2 ULP."""
+    cdef cnp.ndarray xa = as_array(x, "sigmoid", "x")
+    return _elementwise("sigmoid", xa, None, kernels(cnp.PyArray_TYPE(xa)).sigmoid, 0.3, 0, 0, out, num_threads)

@@ -9,6 +9,8 @@ cdef extern from "cnf.h" nogil:
     ctypedef struct cnf_kernels:
         cnf_kernel *relu
         cnf_kernel *relu_backward
+        cnf_kernel *exp
+        cnf_kernel *sigmoid
 
     ctypedef struct cnf_elementwise:
         const void *x
