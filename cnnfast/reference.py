@@ -68,7 +68,9 @@ def _windows(shape, kernel, stride, padding, dilation=1, ceil_mode=False, count_
     """
     stride, dilation = _pair(stride), _pair(dilation)
     axes = []
-    for n, k, s, d, (before, after) in zip(shape, kernel, stride, dilation, _pads(padding, shape, kernel, stride, dilation)):
+    for n, k, s, d, (before, after) in zip(
+        shape, kernel, stride, dilation, _pads(padding, shape, kernel, stride, dilation)
+    ):
         room = n + before + after - ((k - 1) * d + 1)
         out = (-(-room // s) if ceil_mode else room // s) + 1
         if ceil_mode and (out - 1) * s >= n + before:  # a window that starts beyond the image is dropped, as in torch
@@ -180,9 +182,16 @@ def pad2d_backward(dy, padding, *, data_format="channels_last"):
 
 
 def max_pool2d(
-    x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, *,
-    return_indices=False, data_format="channels_last",
-):  # fmt: skip
+    x,
+    kernel_size,
+    stride=None,
+    padding=0,
+    dilation=1,
+    ceil_mode=False,
+    *,
+    return_indices=False,
+    data_format="channels_last",
+):
     """A NaN wins, else the maximum; of equals, the first in row-major order. The index is ``i * kw + j`` in the window."""
     x, kernel = _nhwc(_array(x), data_format), _pair(kernel_size)
     size, _, taps = _windows(x.shape[1:3], kernel, kernel if stride is None else stride, padding, dilation, ceil_mode)
@@ -199,9 +208,17 @@ def max_pool2d(
 
 
 def max_pool2d_backward(
-    dy, indices, input_shape, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, *,
+    dy,
+    indices,
+    input_shape,
+    kernel_size,
+    stride=None,
+    padding=0,
+    dilation=1,
+    ceil_mode=False,
+    *,
     data_format="channels_last",
-):  # fmt: skip
+):
     dy, indices, kernel = _nhwc(_array(dy), data_format), _nhwc(np.asarray(indices), data_format), _pair(kernel_size)
     shape = _nhwc_shape(input_shape, data_format)
     _, _, taps = _windows(shape[1:3], kernel, kernel if stride is None else stride, padding, dilation, ceil_mode)
@@ -225,9 +242,16 @@ def avg_pool2d(
 
 
 def avg_pool2d_backward(
-    dy, input_shape, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=False, *,
+    dy,
+    input_shape,
+    kernel_size,
+    stride=None,
+    padding=0,
+    ceil_mode=False,
+    count_include_pad=False,
+    *,
     data_format="channels_last",
-):  # fmt: skip
+):
     dy, kernel = _nhwc(_array(dy), data_format), _pair(kernel_size)
     shape, stride = _nhwc_shape(input_shape, data_format), kernel if stride is None else stride
     _, counts, taps = _windows(shape[1:3], kernel, stride, padding, 1, ceil_mode, count_include_pad)

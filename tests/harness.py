@@ -106,7 +106,9 @@ def assert_same_bits(actual, expected):
 def assert_meaningful(array):
     """A test whose expected values are nearly all equal proves little."""
     values, counts = np.unique(np.asarray(array), return_counts=True)
-    assert array.size < 8 or (len(values) > 1 and counts.max() < 0.95 * array.size), "nearly all expected values are equal"
+    assert array.size < 8 or (len(values) > 1 and counts.max() < 0.95 * array.size), (
+        "nearly all expected values are equal"
+    )
 
 
 def ulps(actual, expected):
@@ -146,4 +148,4 @@ def strange_views(array):
 
 def ugly_size(rng, low, high):
     """Log-uniform size in [low, high], so that tails, single elements and full blocks are all met."""
-    return int(round(math.exp(rng.uniform(math.log(low), math.log(high)))))
+    return round(math.exp(rng.uniform(math.log(low), math.log(high))))

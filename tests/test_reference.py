@@ -54,7 +54,9 @@ def pads_by_hand(padding, n, k, stride, dilation, axis):
     if padding == "valid":
         return 0, 0
     if isinstance(padding, str):
-        total = next(t for t in itertools.count() if (n + t - (k - 1) * dilation - 1) // stride + 1 >= math.ceil(n / stride))
+        total = next(
+            t for t in itertools.count() if (n + t - (k - 1) * dilation - 1) // stride + 1 >= math.ceil(n / stride)
+        )
         return (total - total // 2, total // 2) if padding == "same_lower" else (total // 2, total - total // 2)
     padding = padding[axis] if isinstance(padding, tuple) else padding
     return padding if isinstance(padding, tuple) else (padding, padding)
@@ -69,7 +71,9 @@ def conv_by_loops(x, weight, stride, padding, dilation, groups):
     y = np.zeros((len(x), oh, ow, cout))
     for n, r, c, o, i, j, ci in np.ndindex(*y.shape, kh, kw, cin):
         channel = o // (cout // groups) * cin + ci
-        y[n, r, c, o] += x[n, r * stride[0] + i * dilation[0], c * stride[1] + j * dilation[1], channel] * weight[i, j, ci, o]
+        y[n, r, c, o] += (
+            x[n, r * stride[0] + i * dilation[0], c * stride[1] + j * dilation[1], channel] * weight[i, j, ci, o]
+        )
     return y
 
 
@@ -175,10 +179,7 @@ def pool_by_loops(x, kernel, stride, padding, dilation, ceil_mode, reduce):
         starts.append(row)
     y = np.empty((len(x), len(starts[0]), len(starts[1]), x.shape[-1]), object)
     for n, r, q, c in np.ndindex(y.shape):
-        taps = [
-            (starts[0][r] + i * dilation[0], starts[1][q] + j * dilation[1])
-            for i, j in np.ndindex(kernel)
-        ]
+        taps = [(starts[0][r] + i * dilation[0], starts[1][q] + j * dilation[1]) for i, j in np.ndindex(kernel)]
         in_image = [0 <= i < sizes[0] and 0 <= j < sizes[1] for i, j in taps]
         padded = sum(i < sizes[0] + pads[0][1] and j < sizes[1] + pads[1][1] for i, j in taps)
         y[n, r, q, c] = reduce([x[n, i, j, c] if ok else None for (i, j), ok in zip(taps, in_image)], padded)
@@ -266,7 +267,12 @@ def test_pad2d(padding, data_format):
     y = ref.pad2d(x, padding, 7.0, data_format=data_format)
     assert (y == 7).sum() == y.size - x.size and y.sum() == pytest.approx(x.sum() + 7 * (y.size - x.size))
     dy = rng.normal(size=y.shape)
-    check(ref.pad2d_backward(dy, padding, data_format=data_format), lambda v: ref.pad2d(v, padding, data_format=data_format), x, dy)
+    check(
+        ref.pad2d_backward(dy, padding, data_format=data_format),
+        lambda v: ref.pad2d(v, padding, data_format=data_format),
+        x,
+        dy,
+    )
 
 
 # --- activations ---------------------------------------------------------------------------------------------------------
@@ -275,23 +281,34 @@ X = np.array([[-30.0, -4.2, -1.1, -0.3], [0.2, 0.9, 3.7, 30.0]])
 ACTIVATIONS = {  # op, backward given (dy, x, y), value at one point, can it be stepped into the complex plane
     "relu": (ref.relu, lambda dy, x, y: ref.relu_backward(dy, x), lambda v: max(v, 0.0), True),
     "relu by output": (ref.relu, lambda dy, x, y: ref.relu_backward(dy, y), lambda v: max(v, 0.0), True),
-    "leaky_relu": (ref.leaky_relu, lambda dy, x, y: ref.leaky_relu_backward(dy, x), lambda v: v if v > 0 else v / 100, True),
+    "leaky_relu": (
+        ref.leaky_relu,
+        lambda dy, x, y: ref.leaky_relu_backward(dy, x),
+        lambda v: v if v > 0 else v / 100,
+        True,
+    ),
     "elu": (
-        lambda v: ref.elu(v, 1.5), lambda dy, x, y: ref.elu_backward(dy, x, 1.5),
-        lambda v: v if v > 0 else 1.5 * math.expm1(v), True,
+        lambda v: ref.elu(v, 1.5),
+        lambda dy, x, y: ref.elu_backward(dy, x, 1.5),
+        lambda v: v if v > 0 else 1.5 * math.expm1(v),
+        True,
     ),
     "sigmoid": (ref.sigmoid, lambda dy, x, y: ref.sigmoid_backward(dy, y), lambda v: 1 / (1 + math.exp(-v)), True),
     "tanh": (ref.tanh, lambda dy, x, y: ref.tanh_backward(dy, y), math.tanh, True),
     "silu": (ref.silu, lambda dy, x, y: ref.silu_backward(dy, x), lambda v: v / (1 + math.exp(-v)), True),
     "gelu": (
-        ref.gelu, lambda dy, x, y: ref.gelu_backward(dy, x),
-        lambda v: v * 0.5 * math.erfc(-v / math.sqrt(2)), False,
+        ref.gelu,
+        lambda dy, x, y: ref.gelu_backward(dy, x),
+        lambda v: v * 0.5 * math.erfc(-v / math.sqrt(2)),
+        False,
     ),
     "gelu tanh": (
-        lambda v: ref.gelu(v, "tanh"), lambda dy, x, y: ref.gelu_backward(dy, x, "tanh"),
-        lambda v: v / (1 + math.exp(-2 * math.sqrt(2 / math.pi) * (v + 0.044715 * v**3))) if v > -9 else 0.0, True,
+        lambda v: ref.gelu(v, "tanh"),
+        lambda dy, x, y: ref.gelu_backward(dy, x, "tanh"),
+        lambda v: v / (1 + math.exp(-2 * math.sqrt(2 / math.pi) * (v + 0.044715 * v**3))) if v > -9 else 0.0,
+        True,
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
@@ -335,7 +352,9 @@ def test_add():
 # --- batch norm, dropout -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("shape, data_format", [((4, 3), "channels_last"), ((2, 3, 4, 3), "channels_last"), ((2, 3, 2, 4), "channels_first")])
+@pytest.mark.parametrize(
+    "shape, data_format", [((4, 3), "channels_last"), ((2, 3, 4, 3), "channels_last"), ((2, 3, 2, 4), "channels_first")]
+)
 def test_batch_norm(shape, data_format):
     rng = np.random.default_rng(11)
     x, weight, bias, dy = rng.normal(3, 2, shape), rng.normal(size=3), rng.normal(size=3), rng.normal(size=shape)
@@ -371,11 +390,12 @@ def test_moving_average():
         ([0] * 4, [0] * 2, [0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8]),
         ([0xFFFFFFFF] * 4, [0xFFFFFFFF] * 2, [0x408F276D, 0x41C83B0E, 0xA20BC7C6, 0x6D5451FD]),
         (
-            [0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344], [0xA4093822, 0x299F31D0],
+            [0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344],
+            [0xA4093822, 0x299F31D0],
             [0xD16CFE09, 0x94FDCCEB, 0x5001E420, 0x24126EA1],
         ),
     ],
-)  # fmt: skip
+)
 def test_philox(counter, key, words):
     np.testing.assert_array_equal(ref.philox(counter, key), words)
 
@@ -393,7 +413,10 @@ def test_dropout():
     np.testing.assert_array_equal(y.ravel()[:4] != 0, first >= 2**30)
     dy = np.random.default_rng(12).normal(size=(3, 5))
     check(
-        ref.dropout_backward(dy, 0.4, seed=1, step=2), lambda v: ref.dropout(v, 0.4, seed=1, step=2), np.ones((3, 5)), dy
+        ref.dropout_backward(dy, 0.4, seed=1, step=2),
+        lambda v: ref.dropout(v, 0.4, seed=1, step=2),
+        np.ones((3, 5)),
+        dy,
     )
 
 
@@ -408,7 +431,9 @@ def test_softmax_cross_entropy(labels, smoothing):
     target = rng.integers(0, 5, (2, 3)) if labels == "integers" else rng.random((2, 3, 5))
     losses, p = ref.softmax_cross_entropy(x, target, label_smoothing=smoothing)
     t = np.eye(5)[target] if labels == "integers" else target
-    np.testing.assert_allclose(losses, -((t * (1 - smoothing) + smoothing / 5) * np.log(ref.softmax(x))).sum(-1), rtol=1e-12)
+    np.testing.assert_allclose(
+        losses, -((t * (1 - smoothing) + smoothing / 5) * np.log(ref.softmax(x))).sum(-1), rtol=1e-12
+    )
     dx = ref.softmax_cross_entropy_backward(dloss, p, target, label_smoothing=smoothing)
     check(dx, lambda v: ref.softmax_cross_entropy(v, target, label_smoothing=smoothing)[0], x, dloss)
     if smoothing == 0:
@@ -484,7 +509,15 @@ def test_rmsprop_step():
 
 def test_every_reference_function_is_tested_here():
     text = pathlib.Path(__file__).read_text(encoding="utf-8")
-    public = [name for name, f in vars(ref).items() if callable(f) and not name.startswith("_") and f.__module__ == ref.__name__]
+    public = [
+        name
+        for name, f in vars(ref).items()
+        if callable(f) and not name.startswith("_") and f.__module__ == ref.__name__
+    ]
     assert len(public) > 50
-    missing = [name for name in public if f"ref.{name}(" not in text and f"(ref.{name}," not in text and f" ref.{name}," not in text]
+    missing = [
+        name
+        for name in public
+        if f"ref.{name}(" not in text and f"(ref.{name}," not in text and f" ref.{name}," not in text
+    ]
     assert not missing

@@ -1,0 +1,436 @@
+"""The three passes of conv2d: exact on integers, within the bound on reals, on every ISA, thread count, layout and memory."""
+
+import itertools
+
+import numpy as np
+import pytest
+from harness import (
+    assert_exact,
+    assert_meaningful,
+    assert_same_bits,
+    assert_within,
+    guarded,
+    guarded_empty,
+    integers,
+    strange_views,
+    sum_bound,
+    ugly_size,
+    wide,
+)
+
+from cnnfast import ops
+from cnnfast import reference as ref
+
+DTYPES = [np.float32, np.float64]
+LAYOUTS = ["channels_last", "channels_first"]
+RATCHET = {dtype: 24 * np.finfo(dtype).eps / 2 for dtype in DTYPES}  # contract 3.1: long sums are split
+STRICT = {"forward": dict(precision="strict")}
+
+
+class Case:
+    """One convolution: shapes in channels-last, and the arguments that all passes share."""
+
+    def __init__(self, x, weight, stride=1, padding=0, dilation=1, groups=1, data_format="channels_last"):
+        self.x_shape, self.weight_shape, self.data_format = x, weight, data_format
+        if data_format == "channels_first":
+            self.x_shape, self.weight_shape = (x[0], x[3], x[1], x[2]), (weight[3], weight[2], weight[0], weight[1])
+        self.hwio, self.cout = weight, weight[3]
+        self.geometry = (stride, padding, dilation, groups)
+        self.format = dict(data_format=data_format)
+
+    def __repr__(self):
+        return f"Case(x={self.x_shape}, weight={self.weight_shape}, geometry={self.geometry}, {self.data_format})"
+
+    def data(self, fill):
+        """x, weight, bias, dy"""
+        x, weight, bias = fill(self.x_shape), fill(self.weight_shape), fill((self.cout,))
+        return x, weight, bias, fill(ref.conv2d(x, weight, None, *self.geometry, **self.format).shape)
+
+    def reduction_lengths(self, dy):
+        (kh, kw, cin, cout), groups = self.hwio, self.geometry[3]
+        pixels = dy.size // cout
+        return {"forward": kh * kw * cin, "input": kh * kw * cout // groups, "weight": pixels, "bias": pixels}
+
+    def passes(self, library, x, weight, bias, dy, activation=None):
+        """The four passes of `library` (ops or reference), each a function of further options such as `out`."""
+        options = self.format
+        return {
+            "forward": lambda **o: library.conv2d(
+                x, weight, bias, *self.geometry, activation=activation, **options, **o
+            ),
+            "input": lambda **o: library.conv2d_backward_input(
+                dy, weight, self.x_shape, *self.geometry, **options, **o
+            ),
+            "weight": lambda **o: library.conv2d_backward_weight(
+                x, dy, self.weight_shape, *self.geometry, **options, **o
+            ),
+            "bias": lambda **o: library.conv2d_backward_bias(dy, **self.format, **o),
+        }
+
+
+def random_case(rng, data_format="channels_last"):
+    """A small convolution with any stride, padding, dilation and groups; channel counts around the tiles' edges."""
+    kernel = rng.integers(1, 6, 2) if rng.random() < 0.7 else np.array([1, 1]) + 2 * (rng.random() < 0.5)
+    stride = rng.integers(1, 4, 2) if rng.random() < 0.5 else np.array([1, 1])
+    dilation = rng.integers(1, 4, 2) if rng.random() < 0.3 else np.array([1, 1])
+    kind = rng.choice(["zero", "int", "pair", "four", "same", "same_lower", "valid"])
+    pads = rng.integers(0, 3, (2, 2))
+    padding = {
+        "zero": 0,
+        "int": int(pads[0, 0]),
+        "pair": tuple(pads[0].tolist()),
+        "four": tuple(map(tuple, pads.tolist())),
+    }.get(kind, str(kind))
+    room = {"int": [2 * pads[0, 0]] * 2, "pair": 2 * pads[0], "four": pads.sum(1)}.get(kind, [0, 0])
+    reach = (kernel - 1) * dilation + 1
+    low = np.maximum(1, 1 if kind.startswith("same") else reach - room)
+    size = [int(n + ugly_size(rng, 1, 14) - 1) for n in low]
+    groups = 1
+    cin, cout = ugly_size(rng, 1, 70), ugly_size(rng, 1, 70)
+    if rng.random() < 0.2:  # depthwise, with a multiplier
+        groups, cin, cout = cin, 1, int(rng.integers(1, 4))
+    elif rng.random() < 0.3:
+        groups, cin, cout = int(rng.integers(2, 5)), ugly_size(rng, 1, 20), ugly_size(rng, 1, 20)
+    batch = int(rng.integers(1, 4))
+    pair = lambda v: int(v[0]) if v[0] == v[1] and rng.random() < 0.5 else tuple(v.tolist())  # noqa: E731
+    return Case(
+        (batch, *size, cin * groups),
+        (*kernel.tolist(), cin, cout * groups),
+        pair(stride),
+        padding,
+        pair(dilation),
+        groups,
+        data_format,
+    )
+
+
+def check_exact(case, rng, dtype, *, algorithm="auto", num_threads=None):
+    """All passes on integers: inputs read-only and guarded at one end and then the other, output guarded and full of NaN."""
+    x, weight, bias, dy = case.data(lambda shape: integers(rng, shape, dtype))
+    activation = [None, "relu"][rng.integers(2)]
+    bias = [bias, None][rng.integers(2)]
+    truth = case.passes(ref, x, weight, bias, dy, activation)
+    for at in ("start", "end"):
+        arrays = [None if a is None else guarded(a, at) for a in (x, weight, bias, dy)]
+        for name, run in case.passes(ops, *arrays, activation).items():
+            options = {} if name == "bias" else dict(num_threads=num_threads, algorithm=algorithm)
+            expected = truth[name]()
+            out = guarded_empty(expected.shape, dtype, at)
+            try:
+                assert run(out=out, **options) is out
+                assert_exact(out, expected)
+            except Exception as error:
+                raise AssertionError(f"{name} of {case}: {error}") from error
+    return truth["forward"]()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("data_format", LAYOUTS)
+def test_random_shapes(isa, threads, data_format, dtype, rng):
+    for _ in range(12):
+        check_exact(random_case(rng, data_format), rng, dtype, num_threads=threads)
+
+
+SHAPES = [
+    Case((2, 5, 5, 3), (5, 5, 3, 4)),  # one output pixel
+    Case((1, 1, 1, 1), (1, 1, 1, 1)),
+    Case((1, 1, 1, 5), (3, 3, 5, 7), padding=1),  # every tap but one in the padding
+    Case((2, 1, 40, 3), (1, 7, 3, 5), padding="same"),  # one row
+    Case((2, 40, 1, 3), (7, 1, 3, 5), padding="same"),  # one column
+    Case((1, 4, 4, 2), (2, 2, 2, 3), padding=5),  # whole windows in the padding
+    Case((1, 3, 4, 2), (2, 2, 2, 3), padding=((0, 9), (7, 0)), stride=2),
+    Case((3, 9, 9, 4), (1, 1, 4, 6), stride=4),  # stride beyond the kernel: unread pixels, zero gradients
+    Case((1, 8, 8, 3), (2, 2, 3, 5), stride=(5, 1), padding="same"),
+    Case((1, 12, 11, 4), (3, 3, 4, 8), dilation=(5, 4)),
+    Case((2, 28, 28, 1), (3, 3, 1, 32)),  # first layers
+    Case((1, 31, 30, 3), (7, 7, 3, 64), stride=2, padding=3),
+    Case((1, 33, 33, 3), (11, 11, 3, 16), stride=4),
+    Case((2, 14, 14, 48), (3, 3, 48, 40), padding=1),
+    Case((1, 7, 7, 130), (3, 3, 130, 70), padding=1),  # the reduction is longer than one block
+    Case((2, 9, 9, 64), (1, 1, 64, 97)),
+    Case((3, 8, 8, 24), (1, 1, 24, 16), stride=2),
+    Case((2, 10, 10, 6), (5, 5, 3, 16), padding=2, groups=2),
+    Case((2, 9, 9, 33), (3, 3, 1, 33), padding=1, groups=33),  # depthwise
+    Case((2, 9, 9, 17), (3, 3, 1, 17), padding="same", stride=2, groups=17),
+    Case((1, 8, 8, 5), (3, 3, 1, 15), padding=1, groups=5),  # depthwise with multiplier 3
+    Case((1, 64, 64, 8), (3, 3, 8, 8), padding=1),
+    Case((9, 6, 6, 3), (3, 3, 3, 4), padding="same_lower", stride=2),  # more images than a reduction chunk
+    Case((17, 4, 4, 2), (2, 2, 2, 2)),
+]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("case", SHAPES, ids=repr)
+def test_named_shapes(isa, case, dtype, rng):
+    assert_meaningful(check_exact(case, rng, dtype, num_threads=2))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_every_channel_count_and_width(isa, dtype, rng):
+    """Through more than two blocks of the widest tile, in each extent that a kernel cuts up."""
+    for extent in range(1, 98):
+        check_exact(Case((1, 2, 3, 2), (2, 2, 2, extent)), rng, dtype)
+        check_exact(Case((1, 2, 3, extent), (2, 2, extent, 2)), rng, dtype)
+        if extent < 70:
+            check_exact(Case((1, 2, extent, 2), (2, 1, 2, 3)), rng, dtype)
+            check_exact(Case((1, 3, 3, extent), (2, 2, 1, extent), padding=1, groups=extent), rng, dtype)
+            check_exact(Case((1, 1, extent, 3), (1, 1, 3, 5)), rng, dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("kernel, stride, dilation", itertools.product([1, 2, 3, 5], [1, 2, 3], [1, 2]))
+def test_padding_grammar(isa, kernel, stride, dilation, dtype, rng):
+    for padding in ["valid", "same", "same_lower", 1, (2, 0), ((1, 2), (0, 3))]:
+        case = Case((1, 11, 10, 3), (kernel, kernel, 3, 4), stride, padding, dilation)
+        check_exact(case, rng, dtype)
+        if padding == "same":
+            assert case.data(np.zeros)[3].shape == (1, -(-11 // stride), -(-10 // stride), 4)
+
+
+REAL = [
+    Case((2, 12, 12, 256), (3, 3, 256, 17), padding=1),  # n = 2304
+    Case((2, 5, 5, 512), (3, 3, 512, 8)),  # n = 4608
+    Case((8, 57, 55, 1), (3, 3, 1, 3)),  # n = 25080 for the weights' gradient
+    Case((2, 8, 8, 40), (1, 1, 40, 300)),
+    Case((3, 20, 20, 24), (5, 5, 1, 24), padding=2, groups=24),
+    Case((2, 15, 15, 12), (7, 7, 3, 16), stride=2, padding=3, groups=4, data_format="channels_first"),
+]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("algorithm", ["auto", "direct"])
+@pytest.mark.parametrize("case", REAL, ids=repr)
+def test_real_data(isa, case, algorithm, dtype, rng):
+    for fill in (lambda shape: rng.normal(size=shape), rng.random):  # the second cancels nothing: long sums are hardest
+        data = case.data(lambda shape, fill=fill: fill(shape).astype(dtype))
+        truth = case.passes(ref, *map(wide, data))
+        magnitude = case.passes(ref, *(np.abs(wide(a)) for a in data))
+        lengths = case.reduction_lengths(data[3])
+        for name, run in case.passes(ops, *data).items():
+            options = {} if name == "bias" else dict(algorithm=algorithm)
+            y, size = run(**options, **STRICT.get(name, {})), magnitude[name]()
+            assert_within(y, truth[name](), sum_bound(size, lengths[name], dtype))
+            assert_within(y, truth[name](), RATCHET[dtype] * size)
+
+
+WINOGRAD = [  # 3x3, stride 1
+    Case((2, 14, 14, 32), (3, 3, 32, 48), padding=1),
+    Case((1, 13, 17, 17), (3, 3, 17, 33), padding=1),
+    Case((1, 5, 30, 16), (3, 3, 16, 20), padding="valid"),
+    Case((1, 28, 28, 64), (3, 3, 64, 64), padding="same", data_format="channels_first"),
+    Case((1, 3, 3, 20), (3, 3, 20, 16), padding=((0, 2), (1, 1))),
+    Case((1, 1, 1, 16), (3, 3, 16, 16), padding=1),
+]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("case", WINOGRAD, ids=repr)
+def test_winograd(isa, case, dtype, rng):
+    """Contract 3.2: relative L2 error at most 1e-5 in float32, no error beyond 256 roundings of the direct sum's size."""
+    data = case.data(lambda shape: rng.normal(size=shape).astype(dtype))
+    truth, magnitude = (case.passes(ref, *map(f, data)) for f in (wide, lambda a: np.abs(wide(a))))
+    for name in ("forward", "input"):
+        y, exact = case.passes(ops, *data)[name](algorithm="winograd"), truth[name]()
+        assert_within(y, exact, 256 * np.finfo(dtype).eps / 2 * magnitude[name]())
+        assert np.linalg.norm(y - exact) <= 1e-5 * np.finfo(dtype).eps / np.finfo(np.float32).eps * np.linalg.norm(
+            exact
+        )
+
+
+# --- the same bits, whatever is only about how it is run -----------------------------------------------------------------
+
+BITS = [
+    Case((9, 14, 14, 32), (3, 3, 32, 32), padding=1),
+    Case((20, 12, 12, 3), (5, 5, 3, 16), stride=2, padding=2),
+    Case((3, 7, 7, 120), (1, 1, 120, 70)),
+    Case((10, 9, 9, 24), (3, 3, 1, 24), padding=1, groups=24),
+    Case((5, 9, 9, 12), (3, 3, 6, 8), padding=1, groups=2, data_format="channels_first"),
+    Case((1, 56, 56, 16), (3, 3, 16, 16), padding="same"),
+]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("case", BITS, ids=repr)
+def test_same_bits_for_any_thread_count(isa, case, dtype, rng):
+    data = case.data(lambda shape: rng.normal(size=shape).astype(dtype))
+    for name, run in case.passes(ops, *data, "sigmoid").items():
+        if name == "bias":
+            assert_same_bits(run(), run())
+            continue
+        one = run(num_threads=1)
+        for count in (2, 3, 5):
+            assert_same_bits(run(num_threads=count), one)
+        assert_same_bits(run(), one)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("case", BITS, ids=repr)
+def test_same_bits_for_any_batch_split(isa, case, dtype, rng):
+    x, weight, bias, dy = case.data(lambda shape: rng.normal(size=shape).astype(dtype))
+
+    def forward(x):
+        return ops.conv2d(x, weight, bias, *case.geometry, activation="relu", **case.format)
+
+    def backward(dy):
+        return ops.conv2d_backward_input(dy, weight, (len(dy), *case.x_shape[1:]), *case.geometry, **case.format)
+
+    for op, argument in (forward, x), (backward, dy):
+        whole = op(argument)
+        for start, stop in [(0, 1), (len(x) - 1, len(x)), (0, len(x) // 2), (len(x) // 2, len(x))]:
+            assert_same_bits(op(argument[start:stop]), whole[start:stop])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("data_format", LAYOUTS)
+def test_any_memory(isa, data_format, dtype, rng):
+    case = Case((2, 7, 6, 5), (3, 2, 5, 7), (2, 1), 1, data_format=data_format)
+    data = case.data(lambda shape: rng.normal(size=shape).astype(dtype))
+    expected = {name: run() for name, run in case.passes(ops, *data).items()}
+    for position in range(4):
+        for kind, view in strange_views(data[position]):
+            changed = [*data[:position], view, *data[position + 1 :]]
+            before = view.copy()
+            for name, run in case.passes(ops, *changed).items():
+                try:
+                    assert_same_bits(run(), expected[name])
+                except Exception as error:
+                    raise AssertionError(f"{name} with argument {position} in {kind}: {error}") from error
+            np.testing.assert_array_equal(view, before)
+    flat = np.broadcast_to(data[0][:1, :1, :1, :1], data[0].shape)
+    expected = ops.conv2d(flat.copy(), *data[1:3], *case.geometry, **case.format)
+    assert_same_bits(ops.conv2d(flat, *data[1:3], *case.geometry, **case.format), expected)
+
+
+def test_layouts_have_the_same_bits(isa, rng):
+    x, weight, bias = (rng.normal(size=s).astype(np.float32) for s in [(2, 9, 8, 6), (3, 3, 6, 10), (10,)])
+    last = ops.conv2d(x, weight, bias, 1, 1)
+    first = ops.conv2d(x.transpose(0, 3, 1, 2), weight.transpose(3, 2, 0, 1), bias, 1, 1, data_format="channels_first")
+    assert first.flags.c_contiguous
+    assert_same_bits(first, last.transpose(0, 3, 1, 2))
+
+
+# --- out -----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("data_format", LAYOUTS)
+def test_out_of_any_memory(isa, data_format, dtype, rng):
+    case = Case((2, 6, 7, 3), (3, 3, 3, 4), (1, 2), "same", data_format=data_format)
+    data = case.data(lambda shape: integers(rng, shape, dtype))
+    for name, run in case.passes(ops, *data).items():
+        expected = case.passes(ref, *data)[name]()
+        for kind, view in strange_views(np.full(expected.shape, np.nan, dtype)):
+            if kind != "read-only":
+                assert run(out=view) is view
+                assert_exact(view, expected)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("data_format", LAYOUTS)
+def test_out_overlapping_an_input(isa, data_format, dtype, rng):
+    case = Case((2, 5, 5, 5), (5, 5, 5, 5), 1, "same", data_format=data_format)
+    data = case.data(lambda shape: integers(rng, shape, dtype))
+    truth = {name: run() for name, run in case.passes(ref, *data).items()}
+    arguments = {"forward": (0, 1, 2), "input": (3, 1), "weight": (0, 3), "bias": (3,)}
+    for name, positions in arguments.items():
+        for position in positions:
+            for shift in (0, 3):  # the very array, or one that begins three elements later
+                size, need = data[position].size, truth[name].size
+                memory = np.zeros(max(size, need) + 3, dtype)
+                memory[:size] = data[position].ravel()
+                shared = memory[:size].reshape(data[position].shape)
+                out = memory[shift : shift + need].reshape(truth[name].shape)
+                changed = [*data[:position], shared, *data[position + 1 :]]
+                case.passes(ops, *changed)[name](out=out)
+                assert_exact(out, truth[name])
+
+
+# --- special values ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("algorithm", ["direct", "winograd", "auto"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_non_finite_values_reach_the_windows_that_hold_them(isa, algorithm, value, rng):
+    case = Case((2, 17, 18, 16), (3, 3, 16, 20), 1, 1)
+    x, weight, bias, dy = case.data(lambda shape: rng.normal(size=shape).astype(np.float32))
+    x[1, 9, 17, 3], dy[0, 0, 5, 2] = value, value
+    for name, run in case.passes(ops, x, weight, bias, dy).items():
+        with np.errstate(invalid="ignore"):
+            expected = case.passes(ref, x, weight, bias, dy)[name]()
+        if name in ("forward", "input"):
+            finite = np.isfinite(expected)
+            assert 0 < (~finite).sum() < expected.size
+            y = run(algorithm=algorithm)
+            np.testing.assert_array_equal(np.isfinite(y), finite)
+            np.testing.assert_array_equal(y[~finite], expected[~finite].astype(np.float32))
+        elif name == "bias":
+            np.testing.assert_array_equal(np.isfinite(run()), np.isfinite(expected))
+    y = ops.conv2d_backward_weight(x, dy, weight.shape, *case.geometry)
+    with np.errstate(invalid="ignore"):
+        expected = ref.conv2d_backward_weight(x, dy, weight.shape, *case.geometry)
+    np.testing.assert_array_equal(np.isfinite(y), np.isfinite(expected))
+
+
+@pytest.mark.parametrize("algorithm", ["direct", "winograd", "auto"])
+def test_padding_is_skipped(isa, algorithm, rng):
+    """A weight that is infinite meets padding: it adds nothing there, whichever algorithm runs."""
+    case = Case((1, 14, 14, 16), (3, 3, 16, 16), 1, 1)
+    x, weight, bias, dy = case.data(lambda shape: integers(rng, shape) + np.float32(0.5))
+    weight[0, 0, 3, 5] = np.inf
+    for name in ("forward", "input"):
+        with np.errstate(invalid="ignore"):
+            expected = case.passes(ref, x, weight, bias, dy)[name]()
+        assert np.isfinite(expected).any() and not np.isfinite(expected).all()
+        y = case.passes(ops, x, weight, bias, dy)[name](algorithm=algorithm)
+        np.testing.assert_array_equal(np.isfinite(y), np.isfinite(expected))
+        np.testing.assert_array_equal(np.isnan(y), np.isnan(expected))
+
+
+def test_denormals(isa):
+    for dtype in DTYPES:
+        tiny = np.finfo(dtype).smallest_subnormal
+        x, weight = np.full((1, 4, 4, 3), tiny, dtype), np.full((2, 2, 3, 5), 2, dtype)
+        assert_exact(ops.conv2d(x, weight), np.full((1, 3, 3, 5), 24 * tiny, dtype))
+
+
+@pytest.mark.parametrize("data_format", LAYOUTS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_empty_batch(isa, data_format, dtype):
+    case = Case((0, 5, 6, 4), (3, 3, 2, 6), 1, 0, 1, 2, data_format)
+    x, weight, bias, dy = case.data(lambda shape: np.ones(shape, dtype))
+    for name, run in case.passes(ops, x, weight, bias, dy).items():
+        y, expected = run(), case.passes(ref, x, weight, bias, dy)[name]()
+        assert y.dtype == dtype
+        assert_exact(y, expected)
+
+
+# --- relations that hold without any reference ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_backward_passes_are_adjoints(isa, dtype, rng):
+    """<conv(x), dy> = <x, backward_input(dy)> = <weight, backward_weight(x, dy)>, exactly on integers."""
+    for _ in range(40):
+        case = random_case(rng)
+        x, weight, _, dy = case.data(lambda shape: integers(rng, shape, dtype, 2))
+        passes = case.passes(ops, x, weight, None, dy)
+        inner = [(passes["forward"](), dy), (passes["input"](), x), (passes["weight"](), weight)]
+        values = {float(np.sum(a * b, dtype=np.float64)) for a, b in inner}
+        assert len(values) == 1, case
+
+
+def test_groups_are_separate_convolutions(isa, rng):
+    x, weight = rng.normal(size=(2, 7, 7, 12)).astype(np.float32), rng.normal(size=(3, 3, 4, 15)).astype(np.float32)
+    y = ops.conv2d(x, weight, padding=1, groups=3)
+    for g in range(3):
+        part = ops.conv2d(x[..., 4 * g : 4 * g + 4], weight[..., 5 * g : 5 * g + 5], padding=1)
+        assert_within(y[..., 5 * g : 5 * g + 5], part, 1e-5)
+
+
+def test_fused_activation_is_the_activation(isa, rng):
+    for dtype in DTYPES:
+        for cout, cin in [(5, 3), (33, 40), (64, 64)]:
+            x, weight, bias = (rng.normal(size=s).astype(dtype) for s in [(1, 9, 9, cin), (3, 3, cin, cout), (cout,)])
+            plain = ops.conv2d(x, weight, bias, padding=1)
+            assert_same_bits(ops.conv2d(x, weight, bias, padding=1, activation="relu"), ops.relu(plain))
+            assert_same_bits(ops.conv2d(x, weight, bias, padding=1, activation="sigmoid"), ops.sigmoid(plain))
