@@ -47,6 +47,12 @@ def kernel_names():
     return names
 
 
+def kernel_addresses(isa, dtype):
+    """Address of each kernel, by name, for an instruction set and "float32" or "float64"."""
+    cdef const size_t *table = <const size_t *>cnf_table[_NAMES.index(isa)][("float32", "float64").index(dtype)]
+    return {name: table[i] for i, name in enumerate(kernel_names())}
+
+
 @contextmanager
 def using_isa(name):
     """Run a block on a lower instruction set (for tests and benchmarks; holds for the whole process)."""

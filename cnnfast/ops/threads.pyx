@@ -138,8 +138,27 @@ cdef int thread_count(object num_threads, Py_ssize_t tasks, double work, str fun
     return count if count > 0 else 1
 
 
+cdef bint _tracing = False
+cdef set _ran = set()
+
+
+@contextmanager
+def tracing():
+    """Yield a set that gathers the address of every kernel run in the block (for the test that walks the list)."""
+    global _tracing
+    _ran.clear()
+    _tracing = True
+    try:
+        yield _ran
+    finally:
+        _tracing = False
+
+
 cdef void run(cnf_kernel *kernel, const void *job, Py_ssize_t tasks, int workers) noexcept nogil:
     cdef Py_ssize_t task
+    if _tracing:
+        with gil:
+            _ran.add(<size_t>kernel)
     if workers <= 1:
         for task in range(tasks):
             kernel(job, task, 0)

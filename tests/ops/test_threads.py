@@ -1,0 +1,324 @@
+"""Threads, processes and the environment: the same bits everywhere, and no way to hang or to end the process."""
+
+import hashlib
+import os
+import signal
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from harness import assert_same_bits, run_python
+
+from cnnfast import ops
+from cnnfast.ops import cpu
+
+SETUP = """
+import hashlib, os, warnings
+import numpy as np
+from cnnfast import ops
+rng = np.random.default_rng(0)
+x, w, b = (rng.normal(size=s).astype(np.float32) for s in [(4, 20, 20, 16), (3, 3, 16, 32), (32,)])
+def work(threads=None):
+    y = ops.conv2d(x, w, b, 1, 1, activation="relu", num_threads=threads)
+    dw = ops.conv2d_backward_weight(x, y, w.shape, 1, 1, num_threads=threads)
+    return hashlib.sha256(y.tobytes() + dw.tobytes()).hexdigest()
+"""
+
+
+@pytest.fixture(scope="module")
+def digest():
+    rng = np.random.default_rng(0)
+    x, w, b = (rng.normal(size=s).astype(np.float32) for s in [(4, 20, 20, 16), (3, 3, 16, 32), (32,)])
+    y = ops.conv2d(x, w, b, 1, 1, activation="relu", num_threads=1)
+    dw = ops.conv2d_backward_weight(x, y, w.shape, 1, 1, num_threads=1)
+    return hashlib.sha256(y.tobytes() + dw.tobytes()).hexdigest()
+
+
+def check_child(code, **environment):
+    child = run_python(SETUP + code, **environment)
+    assert child.returncode == 0, f"exit {child.returncode}\n{child.stdout}{child.stderr}"
+    return child.stdout.split()
+
+
+# --- fork ----------------------------------------------------------------------------------------------------------------
+
+
+def test_fork_after_use(digest):
+    """The child computes, with as many threads as the parent had: libgomp by itself would hang here."""
+    lines = check_child("""
+warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of fork in a process with threads
+count = lambda: len(os.listdir("/proc/self/task"))
+print(work(3), count(), flush=True)
+for _ in range(20):
+    pid = os.fork()
+    if pid == 0:
+        print(work(3), count(), flush=True)
+        os._exit(0)
+    assert os.waitpid(pid, 0)[1] == 0
+    print(work(3), count(), flush=True)
+""")
+    assert lines == [digest, "3"] * 41
+
+
+def test_fork_while_another_thread_computes(digest):
+    lines = check_child("""
+import threading
+warnings.simplefilter("ignore", DeprecationWarning)
+stop = threading.Event()
+def compute():
+    while not stop.is_set():
+        work(2)
+worker = threading.Thread(target=compute)
+worker.start()
+for _ in range(20):
+    pid = os.fork()
+    if pid == 0:
+        print(work(2), flush=True)
+        os._exit(0)
+    assert os.waitpid(pid, 0)[1] == 0
+stop.set()
+worker.join()
+print(work(2))
+""")
+    assert lines == [digest] * 21
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_multiprocessing(method, digest):
+    lines = check_child(f"""
+import multiprocessing
+warnings.simplefilter("ignore", DeprecationWarning)
+if __name__ == "__main__":
+    work(2)
+    with multiprocessing.get_context({method!r}).Pool(2) as pool:
+        parts = pool.starmap(ops.conv2d, [(x[i : i + 1], w, b, 1, 1) for i in range(4)])
+    print(np.array_equal(np.concatenate(parts), ops.conv2d(x, w, b, 1, 1)))
+""")
+    assert lines == ["True"]
+
+
+# --- environment ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        *({"OMP_NUM_THREADS": value} for value in ["0", "-3", "abc", "4,2", "99999999999", ""]),
+        {"OMP_THREAD_LIMIT": "1"},
+        {"OMP_THREAD_LIMIT": "2", "OMP_DYNAMIC": "true", "OMP_NUM_THREADS": "7"},
+        {"OMP_STACKSIZE": "1K", "OMP_WAIT_POLICY": "nonsense", "GOMP_CPU_AFFINITY": "x-y", "OMP_PROC_BIND": "maybe"},
+        {"OMP_SCHEDULE": "static,0", "OMP_MAX_ACTIVE_LEVELS": "0", "OMP_CANCELLATION": "true", "OMP_NESTED": "true"},
+    ],
+    ids=str,
+)
+def test_openmp_environment(environment, digest):
+    lines = check_child("print(work(), work(3), work(300), ops.get_num_threads())", **environment)
+    assert lines[:3] == [digest] * 3 and 1 <= int(lines[3]) <= 256
+
+
+@pytest.mark.parametrize("value, count", [("3", 3), ("1", 1), ("1000", 256), ("99999999999999999999", 256)])
+def test_cnnfast_num_threads(value, count, digest):
+    lines = check_child("print(work(), ops.get_num_threads())", CNNFAST_NUM_THREADS=value, OMP_NUM_THREADS="2")
+    assert lines == [digest, str(count)]
+
+
+@pytest.mark.parametrize("value", ["abc", "0", "-2", "2.5", "4,2"])
+def test_cnnfast_num_threads_of_nonsense_is_one_warning(value, digest):
+    code = f"""
+import warnings
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    from cnnfast import ops
+assert [w.category for w in caught] == [RuntimeWarning], caught
+assert "CNNFAST_NUM_THREADS" in str(caught[0].message) and {value!r} in str(caught[0].message)
+"""
+    child = run_python(code + SETUP + "print(work())", CNNFAST_NUM_THREADS=value)
+    assert (child.returncode, child.stdout.split()) == (0, [digest]), child.stderr
+
+
+def test_max_isa_lowers_the_path():
+    code = "from cnnfast.ops import cpu, relu; relu([-1.0, 2.0]); print(cpu.current_isa())"
+    for wanted in ("scalar", "avx2", "avx512"):
+        child = run_python(code, CNNFAST_MAX_ISA=wanted)
+        best = wanted if wanted in cpu.available_isas() else cpu.available_isas()[-1]
+        assert (child.returncode, child.stdout.strip()) == (0, best), child.stderr
+    child = run_python(code, CNNFAST_MAX_ISA=None)
+    assert child.stdout.strip() == cpu.available_isas()[-1]
+
+
+@pytest.mark.parametrize("value", ["avx9", "AVX2", "sse2", "1"])
+def test_unknown_max_isa_is_an_import_error(value):
+    code = f"""
+try:
+    import cnnfast.ops
+except ImportError as error:
+    message = str(error)
+assert all(word in message for word in ("CNNFAST_MAX_ISA", "scalar", "avx2", "avx512", {value!r})), message
+print("named")
+"""
+    child = run_python(code, CNNFAST_MAX_ISA=value)
+    assert (child.returncode, child.stdout.strip()) == (0, "named"), child.stderr
+
+
+FMA, OSXSAVE, AVX, AVX2 = 1 << 12, 1 << 27, 1 << 28, 1 << 5
+AVX512 = 1 << 16 | 1 << 17 | 1 << 30 | 1 << 31  # f, dq, bw, vl
+
+
+@pytest.mark.parametrize(
+    "leaf1, leaf7, xcr0, expected",
+    [
+        (FMA | OSXSAVE | AVX, AVX2 | AVX512, 0xE7, "avx512"),
+        (FMA | OSXSAVE | AVX, AVX2 | AVX512, 0x07, "avx2"),  # the system doesn't save ZMM registers
+        (FMA | OSXSAVE | AVX, AVX2 | AVX512, 0x03, "scalar"),  # nor YMM
+        (FMA | OSXSAVE | AVX, AVX2 | AVX512 & ~(1 << 31), 0xE7, "avx2"),  # no vl
+        (FMA | OSXSAVE | AVX, AVX2, 0xE7, "avx2"),
+        (OSXSAVE | AVX, AVX2 | AVX512, 0xE7, "scalar"),  # a hypervisor hides FMA
+        (FMA | AVX, AVX2 | AVX512, 0xE7, "scalar"),
+        (FMA | OSXSAVE | AVX, AVX512, 0xE7, "scalar"),
+        (0, 0, 0, "scalar"),
+    ],
+)
+def test_choice_of_isa(leaf1, leaf7, xcr0, expected):
+    assert cpu.isa_for(leaf1, leaf7, xcr0) == expected
+
+
+def test_using_isa_restores():
+    before = cpu.current_isa()
+    with pytest.raises(KeyError), cpu.using_isa("scalar"):
+        assert cpu.current_isa() == "scalar"
+        raise KeyError
+    assert cpu.current_isa() == before
+    with pytest.raises(ValueError, match=r"using_isa: .*scalar.*'avx9'"), cpu.using_isa("avx9"):
+        pass
+
+
+# --- thread counts -------------------------------------------------------------------------------------------------------
+
+
+def test_set_num_threads():
+    before = ops.get_num_threads()
+    try:
+        ops.set_num_threads(3)
+        assert ops.get_num_threads() == 3
+        with ops.threads(2):
+            assert ops.get_num_threads() == 2
+            with ops.threads(5):
+                assert ops.get_num_threads() == 5
+            with ThreadPoolExecutor(1) as pool:  # the block is this thread's own
+                assert pool.submit(ops.get_num_threads).result() == 3
+        assert ops.get_num_threads() == 3
+        with pytest.raises(KeyError), ops.threads(2):
+            raise KeyError
+        assert ops.get_num_threads() == 3
+    finally:
+        ops.set_num_threads(before)
+
+
+@pytest.mark.parametrize("function", [ops.set_num_threads, lambda n: ops.threads(n).__enter__()])
+@pytest.mark.parametrize(
+    "value, error",
+    [(0, ValueError), (-1, ValueError), (1.0, TypeError), ("2", TypeError), (True, TypeError), (None, TypeError)],
+)
+def test_bad_thread_counts(function, value, error):
+    before = ops.get_num_threads()
+    with pytest.raises(error, match="num_threads must be"):
+        function(value)
+    assert ops.get_num_threads() == before
+
+
+@pytest.mark.parametrize("value, error", [(0, ValueError), (-1, ValueError), (2.0, TypeError), (True, TypeError)])
+def test_bad_num_threads_argument(value, error):
+    x = np.ones((2, 3), np.float32)
+    with pytest.raises(error, match="matmul: num_threads must be"):
+        ops.matmul(x, x.T, num_threads=value)
+
+
+def test_explicit_count_is_honoured():
+    """As many tasks of the system as threads were asked for, and never more than the limit by default."""
+    lines = check_child("""
+count = lambda: len(os.listdir("/proc/self/task"))
+ops.set_num_threads(1)
+work()
+print(count())
+work(3)
+print(count())
+""")
+    assert lines == ["1", "3"]
+
+
+# --- Python threads ------------------------------------------------------------------------------------------------------
+
+
+def test_many_python_threads_get_the_same_bits(rng):
+    x, w = rng.normal(size=(2, 14, 14, 8)).astype(np.float32), rng.normal(size=(3, 3, 8, 24)).astype(np.float32)
+    expected = ops.conv2d(x, w, padding=1)
+    barrier = threading.Barrier(8)
+
+    def compute(_):
+        barrier.wait()
+        return [ops.conv2d(x, w, padding=1, num_threads=n % 3 + 1) for n in range(30)]
+
+    with ThreadPoolExecutor(8) as pool:
+        for results in pool.map(compute, range(8)):
+            for y in results:
+                assert_same_bits(y, expected)
+
+
+def test_the_gil_is_released(rng):
+    x, w = rng.normal(size=(8, 40, 40, 32)), rng.normal(size=(5, 5, 32, 64))
+    ticks, stop = [], threading.Event()
+
+    def tick():
+        while not stop.is_set():
+            ticks.append(time.perf_counter())
+            time.sleep(0.001)
+
+    with cpu.using_isa("scalar"):
+        clock = threading.Thread(target=tick)
+        clock.start()
+        try:
+            start = time.perf_counter()
+            ops.conv2d(x, w, padding=2, num_threads=1)
+            end = time.perf_counter()
+        finally:
+            stop.set()
+            clock.join()
+    inside = [t for t in ticks if start < t < end]
+    assert end - start > 0.02, "too short to tell"
+    assert len(inside) >= 3 and max(np.diff([start, *inside, end])) < 0.5 * (end - start)
+
+
+def test_values_may_change_during_the_call(rng):
+    """Another thread writes the input: values are undefined, nothing breaks."""
+    x, w = rng.normal(size=(4, 30, 30, 8)).astype(np.float32), rng.normal(size=(3, 3, 8, 16)).astype(np.float32)
+    stop = threading.Event()
+
+    def scribble():
+        while not stop.is_set():
+            x[:] = -x
+
+    writer = threading.Thread(target=scribble)
+    writer.start()
+    try:
+        for _ in range(30):
+            assert np.isfinite(ops.conv2d(x, w, padding=1, num_threads=2)).all()
+    finally:
+        stop.set()
+        writer.join()
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs POSIX timers")
+def test_signals_during_a_call_are_served(rng):
+    x, w = rng.normal(size=(8, 30, 30, 16)), rng.normal(size=(3, 3, 16, 32))
+    expected, served = ops.conv2d(x, w), []
+    before = signal.signal(signal.SIGALRM, lambda *_: served.append(os.getpid()))
+    signal.setitimer(signal.ITIMER_REAL, 0.002, 0.002)
+    try:
+        for _ in range(20):
+            assert_same_bits(ops.conv2d(x, w, num_threads=2), expected)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert served
