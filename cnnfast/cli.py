@@ -7,10 +7,8 @@ that fails leaves no file behind.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import os
-import platform
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -127,9 +125,12 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(run=run)
         return sub
 
-    data: dict[str, Any] = dict(required=True, metavar="DATA", help="digits (they come with the package), or a folder: the four files "
-                "of MNIST or Fashion-MNIST, CIFAR binary batches, or one folder of pictures a class (also under "
-                "train/ and test/)")
+    data: dict[str, Any] = dict(
+        required=True,
+        metavar="DATA",
+        help="digits (they come with the package), or a folder: the four files of MNIST or Fashion-MNIST, CIFAR binary "
+        "batches, or one folder of pictures a class (also under train/ and test/)",
+    )
     batch: dict[str, Any] = dict(type=_whole(1), metavar="N", help="images a step (default: %(default)s)")
 
     train = command("train", _train, "train a network on images")

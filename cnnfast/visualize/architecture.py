@@ -1,0 +1,80 @@
+"""What a network is made of: each layer's size and cost."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from .drawing import Path, draw
+from .walking import walk
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from ..layers import Layer
+    from ..models import Sequential
+
+
+class LayerSize(NamedTuple):
+    """One layer: what comes out of it for one image, and what that takes."""
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    parameters: int
+    multiplications: int
+
+
+def architecture(model: Sequential, *, path: Path | None = None, figure: Figure | None = None) -> list[LayerSize]:
+    """Return the size and the cost of every layer.
+
+    Parameters
+    ----------
+    model : Sequential
+        A built network.
+    path : path, optional
+        Write a picture here: a box a layer, as high as its maps and as wide as it has channels.
+    figure : matplotlib.figure.Figure, optional
+        Draw the same into this figure.
+
+    Returns
+    -------
+    list of LayerSize
+        In the network's order: name, kind, output shape without the batch, parameters, multiplications for one image.
+    """
+    rows = []
+    output = np.zeros((1, *model.input_shape[1:]), model.dtype)
+    for name, layer in walk(model):
+        output = layer(output)
+        parameters = sum(weight.size for weight in layer.get_weights())
+        rows.append(LayerSize(name, type(layer).__name__, output.shape[1:], parameters, cost(layer, output.shape[1:])))
+
+    def paint(figure: Figure) -> None:
+        axes = figure.subplots()
+        left = 0.0
+        boxes = [("image", tuple(model.input_shape[1:])), *((row.name, row.shape) for row in rows)]
+        for name, shape in boxes:
+            height = math.log2(shape[0]) + 1 if len(shape) == 3 else 1.0
+            width = 0.4 * (math.log2(shape[-1]) + 1) if len(shape) == 3 else 0.4
+            axes.bar(left, height, width, bottom=-height / 2, align="edge", color="#9db9e4", edgecolor="#1f3d6e")
+            axes.text(left + width / 2, height / 2 + 0.15, " × ".join(map(str, shape)), rotation=90, ha="center",
+                      va="bottom", fontsize=8)
+            axes.text(left + width / 2, -height / 2 - 0.15, name, rotation=90, ha="center", va="top", fontsize=8)
+            left += width + 0.5
+        tallest = max(math.log2(shape[0]) + 1 if len(shape) == 3 else 1.0 for _, shape in boxes) / 2
+        axes.set_xlim(-0.5, left)
+        axes.set_ylim(-tallest - 4, tallest + 3)
+        axes.set_axis_off()
+
+    draw(paint, path, figure, (2 + 0.7 * len(rows), 5))
+    return rows
+
+
+def cost(layer: Layer, output_shape: tuple[int, ...]) -> int:
+    """Return the multiplications of a layer for one image: one for each weight, at each place of the output."""
+    kernels = [weight for weight in layer.get_weights() if weight.ndim in (2, 4)]
+    if not kernels:
+        return 0
+    return kernels[0].size * (math.prod(output_shape[:2]) if kernels[0].ndim == 4 else 1)

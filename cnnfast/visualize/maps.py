@@ -1,0 +1,121 @@
+"""What the filters look like, and what each layer makes of an image."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .drawing import Path, draw, mosaic
+from .walking import one, walk
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from ..layers import Layer
+    from ..models import Sequential
+
+_MAPS_SHOWN = 16  # channels of one layer in the picture of feature_maps
+
+
+def filters(layer: Layer, *, path: Path | None = None, figure: Figure | None = None) -> np.ndarray:
+    """Return the filters of a convolution layer, one after the other.
+
+    Parameters
+    ----------
+    layer : Conv2D or DepthwiseConv2D
+        A built layer.
+    path : path, optional
+        Write a picture here: a square a filter, mid-grey is zero, white the largest weight. Filters on three channels
+        are shown in colour; of filters on any other number of channels, the first is shown.
+    figure : matplotlib.figure.Figure, optional
+        Draw the same into this figure.
+
+    Returns
+    -------
+    ndarray
+        (filters, height, width, channels), a copy.
+
+    Raises
+    ------
+    ValueError
+        The layer has no filters, or is not built.
+    """
+    kernels = [weight for weight in layer.get_weights() if weight.ndim == 4]
+    if not kernels:
+        raise ValueError(f"filters: layer must be a built convolution, got {layer!r}")
+    if type(layer).__name__.startswith("Depthwise"):  # (height, width, channels, multiplier): one channel each
+        height, width, channels, multiplier = kernels[0].shape
+        result = kernels[0].reshape(height, width, channels * multiplier).transpose(2, 0, 1)[..., None].copy()
+    else:
+        result = kernels[0].transpose(3, 0, 1, 2).copy()
+
+    def paint(figure: Figure) -> None:
+        largest = float(np.abs(result).max()) or 1.0
+        shown = result if result.shape[-1] == 3 else result[..., :1]
+        axes = figure.subplots()
+        axes.imshow(mosaic(0.5 + 0.5 * shown / largest), cmap="gray", vmin=0, vmax=1)
+        axes.set_title(f"{layer.name}: {len(result)} filters of {' × '.join(map(str, result.shape[1:]))}")
+        axes.set_axis_off()
+
+    draw(paint, path, figure, (8, 4.5))
+    return result
+
+
+def feature_maps(
+    model: Sequential, image: np.ndarray, *, path: Path | None = None, figure: Figure | None = None
+) -> dict[str, np.ndarray]:
+    """Return what every layer of the network makes of one image.
+
+    Parameters
+    ----------
+    model : Sequential
+        A built network.
+    image : ndarray
+        One image as the network takes it, (height, width, channels); the channel axis may be left out if it is 1.
+    path : path, optional
+        Write a picture here: a row of maps a layer, at most 16 of them, each from black (its least value) to white.
+    figure : matplotlib.figure.Figure, optional
+        Draw the same into this figure.
+
+    Returns
+    -------
+    dict of str to ndarray
+        By layer name, in the network's order: (height, width, channels), or (units,) after Flatten.
+    """
+    batch = one("feature_maps", model, image)
+    maps, output = {}, batch
+    for name, layer in walk(model):
+        output = layer(output)
+        maps[name] = output[0]
+
+    def paint(figure: Figure) -> None:
+        shown = {"image": batch[0], **{name: map_ for name, map_ in maps.items() if map_.ndim == 3 or map_.size > 1}}
+        rows = figure.subplots(len(shown), gridspec_kw={"height_ratios": [_row_height(map_) for map_ in shown.values()]})
+        for axes, (name, map_) in zip(rows, shown.items()):
+            _paint_map(axes, name, map_)
+
+    draw(paint, path, figure, (10, 12))
+    return maps
+
+
+def _row_height(map_: np.ndarray) -> float:
+    return 1.0 if map_.ndim == 3 else 0.35
+
+
+def _paint_map(axes: Axes, name: str, map_: np.ndarray) -> None:
+    axes.set_axis_off()
+    size = " × ".join(map(str, map_.shape))
+    if map_.ndim != 3:
+        axes.imshow(map_.reshape(1, -1), cmap="gray", aspect="auto")
+    elif map_.shape[-1] == 3:
+        axes.imshow(map_)
+    else:
+        channels = map_.transpose(2, 0, 1)[:_MAPS_SHOWN, ..., None]
+        low = channels.min((1, 2), keepdims=True)
+        span = channels.max((1, 2), keepdims=True) - low
+        axes.imshow(mosaic((channels - low) / np.where(span > 0, span, 1), columns=_MAPS_SHOWN), cmap="gray")
+        if map_.shape[-1] > _MAPS_SHOWN:
+            size += f", the first {_MAPS_SHOWN} channels"
+    axes.set_title(f"{name}: {size}", loc="left", fontsize=9)
