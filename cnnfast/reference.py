@@ -132,7 +132,7 @@ def conv2d(
     y = np.zeros((len(x), *size, groups, weight.shape[-1]), np.result_type(x, weight))
     for i, j, target, source in taps:
         y[target] += np.einsum("nhwgc,cgo->nhwgo", x[source], weight[i, j], optimize=False)
-    y = y.reshape(*y.shape[:3], -1)
+    y = y.reshape(*y.shape[:3], groups * y.shape[4])
     return _like(_activate(y if bias is None else y + bias, activation), data_format)
 
 
@@ -274,7 +274,7 @@ def global_avg_pool2d_backward(dy, input_shape, *, data_format="channels_last"):
 def global_max_pool2d(x, *, keepdims=False, return_indices=False, data_format="channels_last"):
     """The index is the winner's row-major position in the map."""
     x = _nhwc(_array(x), data_format)
-    flat = x.reshape(len(x), -1, x.shape[-1])
+    flat = x.reshape(len(x), x.shape[1] * x.shape[2], x.shape[3])
     indices = flat.argmax(1, keepdims=True)
     y = np.take_along_axis(flat, indices, 1)
     if keepdims:

@@ -59,6 +59,9 @@ def self_overlapping(shape, dtype=np.float32):
 
 
 DTYPE_HINT = r"float32.*float64.*{}.*astype\(np\.float32\)"
+REAL_DTYPES = ("int32", "uint8", "int64", "bool", "float16")
+NOT_PADDING = ((1,), (1, 1, 1), (1, 2, 3, 4), [], ((1, 2), 3), ((1,), (2, 3)))
+NOT_INTEGERS = (1.0, "1", True, None, (1, 1))
 
 CONV2D = [  # (call, exception, words that follow "conv2d: ")
     # 1-3: stride, dilation, padding
@@ -96,7 +99,7 @@ CONV2D = [  # (call, exception, words that follow "conv2d: ")
         r"weight must be 4-D \(cout, cin/groups, kh, kw\), got shape \(3, 3\)",
     ),
     # 12-17: kinds of object
-    *((conv(x=X.astype(t)), TypeError, "x must be " + DTYPE_HINT.format(t)) for t in ("int32", "uint8", "int64", "bool", "float16")),
+    *((conv(x=X.astype(t)), TypeError, "x must be " + DTYPE_HINT.format(t)) for t in REAL_DTYPES),
     (conv(x=X.astype(np.longdouble)), TypeError, "x must be " + DTYPE_HINT.format(np.dtype(np.longdouble).name)),
     (conv(x=X.astype(complex)), TypeError, r"x must be float32 or float64, got complex128"),
     (conv(x=X.astype(str)), TypeError, r"x must be float32 or float64, got <U"),
@@ -145,8 +148,8 @@ CONV2D = [  # (call, exception, words that follow "conv2d: ")
     *((conv(stride=bad), ValueError, r"stride must be an int or a tuple of 2 ints") for bad in ((1,), (1, 1, 1), [])),
     *((conv(dilation=bad), TypeError, r"dilation must be an int or a tuple of 2 ints") for bad in (1.5, "2", True, None)),
     *((conv(padding=bad), TypeError, r"padding must be an int or a tuple of 2 ints") for bad in (1.5, True, None, (1, 2.0))),
-    *((conv(padding=bad), ValueError, r"padding must be ") for bad in ((1,), (1, 1, 1), (1, 2, 3, 4), [], ((1, 2), 3), ((1,), (2, 3)))),
-    *((conv(groups=bad), TypeError, r"groups must be an int, got " + re.escape(repr(bad))) for bad in (1.0, "1", True, None, (1, 1))),
+    *((conv(padding=bad), ValueError, r"padding must be ") for bad in NOT_PADDING),
+    *((conv(groups=bad), TypeError, r"groups must be an int, got " + re.escape(repr(bad))) for bad in NOT_INTEGERS),
     (conv(padding="foo"), ValueError, r"padding must be .*'valid', 'same' or 'same_lower', got 'foo'"),
     (conv(b=zeros(6, 1)), ValueError, r"bias must have shape \(6,\), got \(6, 1\)"),
     (conv(b=zeros(7)), ValueError, r"bias must have shape \(6,\), got \(7,\)"),
