@@ -9,5 +9,9 @@ from .drawing import mosaic
 from .maps import feature_maps, filters
 from .training import confusion_matrix, training_curves
 from .walking import walk
+from .why import activation_maximization, grad_cam, occlusion, saliency
 
-__all__ = ["LayerSize", "architecture", "confusion_matrix", "cost", "feature_maps", "filters", "mosaic", "training_curves", "walk"]
+__all__ = [
+    "LayerSize", "activation_maximization", "architecture", "confusion_matrix", "cost", "feature_maps", "filters",
+    "grad_cam", "mosaic", "occlusion", "saliency", "training_curves", "walk",
+]
