@@ -6,7 +6,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 SOURCES := pyproject.toml setup.py $(shell find csrc cnnfast -name '*.[ch]' -o -name '*.inc' -o -name '*.py[xd]')
 
-.PHONY: demo test nightly lint format bench build clean
+.PHONY: demo test nightly lint format bench bench-kernels bench-networks bench-footprint bench-peers build clean
 
 demo: $(VENV)/with-image,plot   # train on the digits that come with the package; pictures into demo/
 	$(BIN)/python examples/digits.py --out demo
@@ -27,8 +27,15 @@ format: $(VENV)/with-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/clang-format -i csrc/*
 
-bench: $(VENV)/with-bench
-	$(BIN)/python -m pytest benchmarks $(ARGS)
+bench: $(VENV)/with-bench   # against the strongest NumPy; make bench ARGS="-k conv2d"
+	$(BIN)/python -m pytest -q benchmarks -o python_files='bench_*.py' -o python_functions='bench_*' \
+	    --benchmark-sort=name --benchmark-columns=min,median,rounds $(ARGS)
+
+# Against the frameworks, those that are there: `make bench-peers` installs them (1.5 GB) into $(VENV).
+bench-kernels bench-networks bench-footprint: bench-%: $(VENV)/with-bench   # make bench-kernels ARGS=--quick
+	$(BIN)/python -m benchmarks.$* $(ARGS)
+
+bench-peers: $(VENV)/with-bench,peers
 
 build: $(VENV)/with-dev   # dist/: source archive and wheel
 	$(BIN)/python -m build
