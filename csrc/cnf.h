@@ -40,16 +40,4 @@ typedef struct { /* y[i] = f(x[i], z[i]); task t covers elements [t*chunk, min(n
   int mode;
 } cnf_elementwise;
 
-typedef struct { /* one convolution pass; see conv2d.inc for who is who in each pass */
-  cnf_conv2d shape;
-  const void *x, *w, *bias;
-  void *y;
-  int activation;
-  ptrdiff_t row_chunk, col_chunk; /* how the output is cut into tasks: rows x columns of the product */
-  ptrdiff_t row_tasks, col_tasks, splits;
-  void *shared;     /* workspace common to all workers */
-  void *scratch;    /* workspace of worker i at scratch + i * scratch_bytes */
-  size_t scratch_bytes;
-} cnf_conv2d_job;
-
 #endif

@@ -2,6 +2,7 @@
 #ifndef CNF_SHAPE_H
 #define CNF_SHAPE_H
 #include <stddef.h>
+#include <stdint.h>
 
 typedef struct { /* x (n, h, w, c) * weight (kh, kw, c/groups, k) -> y (n, oh, ow, k), channels-last */
   ptrdiff_t n, h, w, c, oh, ow, k;
@@ -15,5 +16,70 @@ typedef struct { /* pooling windows over x (n, h, w, c) -> y (n, oh, ow, c) */
   ptrdiff_t kh, kw, sh, sw, dh, dw;
   ptrdiff_t pt, pl, pb, pr;
 } cnf_pool2d;
+
+enum { CNF_FORWARD, CNF_BACKWARD_INPUT, CNF_BACKWARD_WEIGHT };
+
+typedef struct { /* one convolution pass; see conv2d.inc for who is who in each pass */
+  cnf_conv2d shape;
+  const void *x, *w, *bias;
+  void *y;
+  int activation;
+  ptrdiff_t row_chunk, col_chunk; /* how the product is cut into tasks: strip rows, output columns */
+  ptrdiff_t row_tasks, col_tasks, splits, tasks;
+  void *shared;  /* workspace common to all workers */
+  void *scratch; /* workspace of worker i at scratch + i * scratch_bytes */
+  size_t shared_bytes, scratch_bytes;
+} cnf_conv2d_job;
+
+#define CNF_SUM_CHUNK 4096 /* elements a task when partial sums are added up */
+#define CNF_STRIP_ROWS 224 /* 16 tiles of 14 rows, 28 of 8: a strip of 240 KB, and a panel is packed once for all of it */
+
+static inline ptrdiff_t cnf_ceil_div(ptrdiff_t a, ptrdiff_t b) { return a / b + (a % b != 0); }
+
+/* Cuts a pass into tasks and says what workspace it needs. The forward and backward_input cuts may follow `workers`: an
+ * output's own sum never crosses a task. The cut of backward_weight is a summation order, so it follows the shape alone. */
+static inline void cnf_conv2d_plan(cnf_conv2d_job *job, int pass, size_t itemsize, int workers) {
+  const cnf_conv2d *s = &job->shape;
+  const ptrdiff_t kc = 256, columns = (pass == CNF_BACKWARD_INPUT ? s->c : s->k) / s->groups, pixels = s->n * s->oh * s->ow;
+  ptrdiff_t rows = pixels;
+  job->splits = 1;
+  job->shared_bytes = 0;
+  job->row_chunk = rows < CNF_STRIP_ROWS ? rows : CNF_STRIP_ROWS;
+  if (pass == CNF_BACKWARD_WEIGHT) {
+    const ptrdiff_t cg = s->c / s->groups, taps = s->kh * s->kw;
+    const ptrdiff_t per_cut = cg < kc ? kc / cg : 1, cuts = cnf_ceil_div(taps, per_cut);
+    job->row_tasks = cnf_ceil_div(taps, cnf_ceil_div(taps, cuts)) * cnf_ceil_div(cg, kc);
+    job->col_tasks = cnf_ceil_div(columns, 256);
+    const ptrdiff_t tasks = job->row_tasks * job->col_tasks * s->groups, chunks = cnf_ceil_div(pixels, job->row_chunk);
+    ptrdiff_t splits = cnf_ceil_div(16, tasks);
+    if (splits > chunks / 4) splits = chunks / 4;
+    if (splits > 1) {
+      job->splits = splits;
+      job->shared_bytes = (size_t)splits * taps * cg * s->k * itemsize;
+    }
+  } else if (pass == CNF_BACKWARD_INPUT) {
+    job->row_tasks = 0;
+    const ptrdiff_t py_count = s->sh < s->h ? s->sh : s->h, px_count = s->sw < s->w ? s->sw : s->w;
+    rows = s->n * cnf_ceil_div(s->h, py_count) * cnf_ceil_div(s->w, px_count); /* of the largest phase */
+    job->row_chunk = rows < CNF_STRIP_ROWS ? rows : CNF_STRIP_ROWS;
+    for (ptrdiff_t py = 0; py < py_count; py++)
+      for (ptrdiff_t px = 0; px < px_count; px++)
+        job->row_tasks += cnf_ceil_div(s->n * cnf_ceil_div(s->h - py, s->sh) * cnf_ceil_div(s->w - px, s->sw), job->row_chunk);
+  } else {
+    job->row_tasks = cnf_ceil_div(rows, job->row_chunk);
+    job->row_chunk = cnf_ceil_div(rows, job->row_tasks);
+  }
+  if (pass != CNF_BACKWARD_WEIGHT) {
+    /* few rows: share the columns out too, though each share gathers the strip again */
+    const ptrdiff_t wanted = workers > 1 ? cnf_ceil_div(4 * workers, job->row_tasks * s->groups) : 1;
+    job->col_tasks = cnf_ceil_div(columns, 96) < wanted ? cnf_ceil_div(columns, 96) : wanted;
+  }
+  job->col_chunk = cnf_ceil_div(cnf_ceil_div(columns, job->col_tasks), 16) * 16;
+  job->col_tasks = cnf_ceil_div(columns, job->col_chunk);
+  job->tasks = job->row_tasks * job->col_tasks * s->groups * job->splits;
+  const size_t strip = (size_t)job->row_chunk * (kc + 16), panel = (size_t)kc * 4 * 16;
+  const size_t pointers = (size_t)(job->row_chunk > kc ? job->row_chunk : kc);
+  job->scratch_bytes = ((strip + panel) * itemsize + pointers * sizeof(void *) + 4095) / 4096 * 4096 + 64;
+}
 
 #endif

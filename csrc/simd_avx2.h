@@ -96,3 +96,4 @@ INLINE double cnf_hmax_f64(__m256d a) {
 #define CNF_ROWS_2 6
 #define CNF_ROWS_3 4
 #define CNF_ROWS_4 3
+#define CNF_PANEL_OF_4 2 /* vectors a panel when four remain */

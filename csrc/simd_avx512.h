@@ -66,3 +66,4 @@ INLINE __m512d cnf_exp2i_f64(__m512d a) {
 #define CNF_ROWS_2 14
 #define CNF_ROWS_3 8
 #define CNF_ROWS_4 6
+#define CNF_PANEL_OF_4 2 /* vectors a panel when four remain */

@@ -64,3 +64,4 @@ INLINE T CNF_NAME(ldexp2)(T a, T n) { /* in two steps, so that neither factor le
 #define CNF_ROWS_2 4
 #define CNF_ROWS_3 4
 #define CNF_ROWS_4 4
+#define CNF_PANEL_OF_4 4 /* vectors a panel when four remain */

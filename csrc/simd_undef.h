@@ -47,3 +47,4 @@
 #undef v_store_n
 #undef v_sub
 #undef v_zero
+#undef CNF_PANEL_OF_4

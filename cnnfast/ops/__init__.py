@@ -1,7 +1,8 @@
 """Functional ops: NumPy arrays in, NumPy arrays out. Names and argument order follow torch.nn.functional."""
 
 from .activation import relu
+from .conv2d import conv2d, conv2d_backward_bias, conv2d_backward_input, conv2d_backward_weight
 from .memory import clear_cache
 from .threads import get_num_threads, set_num_threads, threads
 
-__all__ = ["clear_cache", "get_num_threads", "relu", "set_num_threads", "threads"]
+__all__ = ["clear_cache", "conv2d", "conv2d_backward_bias", "conv2d_backward_input", "conv2d_backward_weight", "get_num_threads", "relu", "set_num_threads", "threads"]

@@ -11,6 +11,11 @@ cdef extern from "cnf.h" nogil:
         cnf_kernel *relu_backward
         cnf_kernel *exp
         cnf_kernel *sigmoid
+        cnf_kernel *conv2d_direct
+        cnf_kernel *conv2d_backward_input_direct
+        cnf_kernel *conv2d_backward_weight_direct
+        cnf_kernel *conv2d_backward_weight_sum
+        cnf_kernel *column_sum
 
     ctypedef struct cnf_elementwise:
         const void *x
@@ -20,10 +25,23 @@ cdef extern from "cnf.h" nogil:
         double a, b
         int mode
 
+    ctypedef struct cnf_conv2d:
         ptrdiff_t n, h, w, c, oh, ow, k
         ptrdiff_t kh, kw, sh, sw, dh, dw
         ptrdiff_t pt, pl
         ptrdiff_t groups
+
+    ctypedef struct cnf_conv2d_job:
+        cnf_conv2d shape
+        const void *x
+        const void *w
+        const void *bias
+        void *y
+        int activation
+        ptrdiff_t tasks, splits, row_chunk
+        void *shared
+        void *scratch
+        size_t shared_bytes, scratch_bytes
 
     ctypedef struct cnf_pool2d:
         ptrdiff_t n, h, w, c, oh, ow
@@ -31,9 +49,17 @@ cdef extern from "cnf.h" nogil:
         ptrdiff_t pt, pl, pb, pr
 
     enum:
+        CNF_FORWARD
+        CNF_BACKWARD_INPUT
+        CNF_BACKWARD_WEIGHT
+        CNF_SUM_CHUNK
+
+    enum:
         CNF_LINEAR
         CNF_RELU
         CNF_SIGMOID
+
+    void cnf_conv2d_plan(cnf_conv2d_job *job, int which, size_t itemsize, int workers)
 
 # The kernels of the ISA in force, for NPY_FLOAT or NPY_DOUBLE.
 cdef const cnf_kernels *kernels(int typenum) noexcept nogil
