@@ -64,8 +64,6 @@ setup(
         [extension(path) for path in OPS],
         compiler_directives={
             "language_level": 3,
-            "boundscheck": False,
-            "wraparound": False,
             "cdivision": True,
             "embedsignature": True,
             "freethreading_compatible": False,
