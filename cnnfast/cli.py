@@ -7,6 +7,8 @@ that fails leaves no file behind.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import json
 import math
 import os
 import sys
@@ -18,6 +20,8 @@ import numpy as np
 import cnnfast
 
 from . import datasets
+from .datasets.files import open_regular
+from .explain import LANGUAGES, explain
 from .networks import NETWORKS
 
 
@@ -111,6 +115,14 @@ def _network(text: str) -> str:
     return text
 
 
+def _optimizer(text: str) -> str:
+    try:
+        cnnfast.optimizers.get(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(printable(error)) from None
+    return text
+
+
 def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--threads", type=_whole(1, 256), metavar="N", help="use at most N threads")
@@ -139,7 +151,8 @@ def _parser() -> argparse.ArgumentParser:
                        help=f"{', '.join(NETWORKS)}, or a file with the network's layers (default: small)")
     train.add_argument("--epochs", type=_whole(1), default=5, metavar="N", help="passes over the data (default: 5)")
     train.add_argument("--batch-size", **batch, default=64)
-    train.add_argument("--optimizer", default="adam", metavar="NAME", help="adam, adamw, sgd or rmsprop (default: adam)")
+    train.add_argument("--optimizer", type=_optimizer, default="adam", metavar="NAME",
+                       help="adam, adamw, sgd or rmsprop (default: adam)")
     train.add_argument("--learning-rate", type=_rate, metavar="X", help="(default: the optimizer's)")
     train.add_argument("--seed", type=_whole(0, 2**32 - 1), default=0, metavar="N", help="(default: 0)")
     train.add_argument("--image-size", type=_size, metavar="N|HxW", help="resize pictures of a folder (default: 64)")
@@ -159,6 +172,12 @@ def _parser() -> argparse.ArgumentParser:
 
     summary = command("summary", _summary, "show the layers of a network")
     summary.add_argument("model", metavar="MODEL", help="a trained network's file")
+
+    explain = command("explain", _explain, "write a page that walks a picture through a network")
+    explain.add_argument("model", metavar="MODEL")
+    explain.add_argument("image", metavar="IMAGE", help="PNG, JPEG, BMP or PPM")
+    explain.add_argument("--out", required=True, metavar="FILE.html", help="the page: one file that needs no network")
+    explain.add_argument("--lang", choices=LANGUAGES, default="en", help="English or Spanish (default: en)")
 
     command("info", _info, "show versions, instruction sets and threads")
     return parser
@@ -237,6 +256,46 @@ def _train(arguments: argparse.Namespace) -> None:
         print(f"saved {printable(arguments.out)}")
 
 
+def _new_network(name: str, input_shape: tuple[int, ...], classes: int, seed: int) -> cnnfast.Sequential:
+    if name in NETWORKS:
+        return NETWORKS[name](input_shape, classes, seed)
+    try:
+        model = _network_of(_read_json(name), input_shape, seed)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise ValueError(f"{name!r}: {error}") from error
+    if model.output_shape[1:] != (classes,):
+        raise ValueError(f"{name!r}: the data have {classes} classes, the network returns {model.output_shape[1:]}")
+    return model
+
+
+def _read_json(path: str) -> Any:
+    """Read a small JSON file, more strictly than `json` does."""
+
+    def no_constant(text: str) -> Any:
+        raise ValueError(f"{text} is not JSON")
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len(dict(pairs)) < len(pairs):
+            raise ValueError(f"a name occurs twice: {[name for name, _ in pairs]}")
+        return dict(pairs)
+
+    with open_regular(path) as file:
+        text = file.read(2**20 + 1)
+    if len(text) > 2**20:
+        raise ValueError("a network's description has at most 1 MiB")
+    return json.loads(text.decode("utf-8"), parse_constant=no_constant, object_pairs_hook=unique)
+
+
+def _network_of(description: Any, input_shape: tuple[int, ...], seed: int) -> cnnfast.Sequential:
+    """Build a network from a list of {"class_name": "Conv2D", "config": {"filters": 8, "kernel_size": 3}}."""
+    if not isinstance(description, list) or not description or not all(isinstance(row, dict) for row in description):
+        raise ValueError('must be a list of layers, {"class_name": ..., "config": {...}} each')
+    stack = [cnnfast.layers.get({"config": {}, **row}) for row in description]
+    if not isinstance(stack[0], cnnfast.layers.Input):
+        stack.insert(0, cnnfast.layers.Input(input_shape))
+    return cnnfast.Sequential(stack, seed=seed)
+
+
 def _check_output(path: str | None) -> None:
     """Fail before the work rather than after it."""
     if path is None:
@@ -268,10 +327,11 @@ def _predict(arguments: argparse.Namespace) -> None:
     model = cnnfast.load_model(arguments.model)
     height, width, channels = _image_shape(model)
     color_mode = "grayscale" if channels == 1 else "rgb"
+    names = class_names(model)
     images = [datasets.load_image(path, (height, width), color_mode=color_mode) for path in arguments.images]
     for path, scores in zip(arguments.images, model.predict(scaled(np.stack(images)), verbose=0)):
         best = np.argsort(-scores, kind="stable")[:arguments.top]
-        print(f"{printable(path)}:", ", ".join(f"{name_of(model, i)} {scores[i]:.1%}" for i in best))
+        print(f"{printable(path)}:", ", ".join(f"{names[i]} {scores[i]:.1%}" for i in best))
 
 
 def _image_shape(model: cnnfast.Sequential) -> tuple[int, int, int]:
@@ -283,6 +343,31 @@ def _image_shape(model: cnnfast.Sequential) -> tuple[int, int, int]:
 
 def _summary(arguments: argparse.Namespace) -> None:
     cnnfast.load_model(arguments.model).summary()
+
+
+def _explain(arguments: argparse.Namespace) -> None:
+    _check_output(arguments.out)
+    model = cnnfast.load_model(arguments.model)
+    height, width, channels = _image_shape(model)
+    color_mode = "grayscale" if channels == 1 else "rgb"
+    image = datasets.load_image(arguments.image, (height, width), color_mode=color_mode)
+    page = explain(model, scaled(image), lang=arguments.lang, class_names=class_names(model),
+                   caption=printable(os.path.basename(arguments.image)))
+    _write(arguments.out, page)
+    print(f"saved {printable(arguments.out)}")
+
+
+def _write(path: str, text: str) -> None:
+    """Write a file whole or not at all."""
+    temporary = f"{path}.{os.getpid()}.part"
+    try:
+        with open(temporary, "x", encoding="utf-8") as file:
+            file.write(text)
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
 
 
 def _info(arguments: argparse.Namespace) -> None:

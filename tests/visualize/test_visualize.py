@@ -118,3 +118,29 @@ def test_matplotlib_is_loaded_only_for_a_picture():
             sys.exit("no error without Matplotlib")
     """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_confusion_matrix(tmp_path):
+    labels, predicted = np.array([0, 0, 1, 2, 2, 2]), np.array([0, 1, 1, 2, 2, 0])
+    expected = [[1, 1, 0], [0, 1, 0], [1, 0, 2]]
+    assert visualize.confusion_matrix(labels, predicted).tolist() == expected
+    assert visualize.confusion_matrix(labels, np.eye(3)[predicted]).tolist() == expected
+    assert visualize.confusion_matrix(labels, predicted, class_names="abcd").shape == (4, 4)
+    assert visualize.confusion_matrix(labels[:0], predicted[:0], class_names="ab").tolist() == [[0, 0], [0, 0]]
+    with pytest.raises(ValueError, match="from 0 to 1, got 0 to 2"):
+        visualize.confusion_matrix(labels, predicted, class_names="ab")
+    with pytest.raises(ValueError, match=r"must be \(N,\)"):
+        visualize.confusion_matrix(labels, predicted[1:])
+    with pytest.raises(TypeError, match="must be ints"):
+        visualize.confusion_matrix(labels, predicted + 0.5)
+    pytest.importorskip("matplotlib")
+    visualize.confusion_matrix(labels, predicted, path=tmp_path / "picture.png")
+    assert (tmp_path / "picture.png").stat().st_size > 5000
+
+
+def test_architecture(model):
+    rows = visualize.architecture(model)
+    assert [row.name for row in rows] == [layer.name for layer in model.layers]
+    assert rows[0] == ("conv2d", "Conv2D", (8, 8, 32), 9 * 32 + 32, 8 * 8 * 9 * 32)
+    assert sum(row.parameters for row in rows) == model.count_params()
+    assert rows[-1].multiplications == 128 * 3

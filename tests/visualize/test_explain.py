@@ -1,0 +1,120 @@
+import json
+import re
+
+import chromium
+import numpy as np
+import pytest
+
+from cnnfast import Sequential, cli, layers
+from cnnfast.explain import TEXT, explain
+
+
+
+@pytest.fixture(scope="module")
+def model():
+    return Sequential([
+        layers.Input((16, 12, 3)),
+        layers.Conv2D(6, 3, activation="relu", name="edges"),
+        layers.MaxPooling2D(2, name="smaller"),
+        layers.DepthwiseConv2D(3, name="own"),
+        layers.Conv2D(70, 1, name="many"),
+        layers.Flatten(name="row"),
+        layers.Dense(3, activation="softmax", name="answer"),
+    ], seed=0)
+
+
+@pytest.fixture
+def image(rng):
+    return rng.random((16, 12, 3), np.float32)
+
+
+def data_of(page):
+    return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.S)[1])
+
+
+def test_what_the_page_says(model, image):
+    data = data_of(explain(model, image, class_names=["cat", "dog", "hen"], caption="my.png"))
+    scores = model.predict_on_batch(image[None])[0]
+    assert [answer["name"] for answer in data["answers"]] == [["cat", "dog", "hen"][i] for i in np.argsort(-scores)]
+    assert data["answers"][0]["score"] == pytest.approx(scores.max())
+    assert len(data["cams"]) == 3 and data["caption"] == "my.png"
+    assert [layer["name"] for layer in data["layers"]] == ["edges", "smaller", "own", "many", "row", "answer"]
+    edges, many = data["layers"][0], data["layers"][3]
+    assert edges["map"] == [14, 10] and edges["channels"] == 6 and len(edges["filters"]) == 6
+    np.testing.assert_allclose(
+        np.array(edges["filters"]).reshape(6, 3, 3, 3), model.layers[0].get_weights()[0].transpose(3, 2, 0, 1), atol=1e-5)
+    assert many["all"] == 70 and many["channels"] == 64
+    assert f"{14 * 10 * 3 * 3 * 3 * 6:,}".replace(",", "\u202f") in edges["text"]
+
+
+def test_both_languages_say_the_same_things(model, image):
+    assert TEXT["en"].keys() == TEXT["es"].keys() and TEXT["en"]["kinds"].keys() == TEXT["es"]["kinds"].keys()
+    for key, sentence in TEXT["en"].items():
+        if key != "kinds":
+            assert set(re.findall(r"\{\w+\}", sentence)) == set(re.findall(r"\{\w+\}", TEXT["es"][key])), key
+    page = explain(model, image, lang="es")
+    assert '<html lang="es">' in page and "Lo que ve la red" in page
+    with pytest.raises(ValueError, match="lang must be one of en, es, got 'fr'"):
+        explain(model, image, lang="fr")
+
+
+def test_names_cannot_break_out_of_the_page(model, image):
+    evil = "</script><script>alert(1)</script>"
+    page = explain(model, image, class_names=[evil, "<!--", "b"], caption=evil)
+    assert page.count("</script>") == 2 and "<!--" not in page.split("<body>")[1]
+    assert evil in [answer["name"] for answer in data_of(page)["answers"]]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    program = chromium.find()
+    if program is None:
+        pytest.skip("no Chromium here: apt-get install chromium, or set CNNFAST_CHROMIUM")
+    return program
+
+
+@pytest.mark.parametrize("lang, title", [("en", "What the network sees"), ("es", "Lo que ve la red")])
+def test_in_a_real_browser(model, image, tmp_path, browser, lang, title):
+    (tmp_path / "report.html").write_text(explain(model, image, lang=lang, class_names=["a", "b", "c"]), "utf-8")
+    url = (tmp_path / "report.html").as_uri()
+    with chromium.Page(browser, tmp_path / "profile", url) as page:
+        assert page.run("document.title") == title == page.run("document.querySelector('h1').textContent")
+        chosen = "document.getElementById('layer-name').textContent"
+        assert page.run(chosen) == "edges (Conv2D)"
+        # By keyboard alone: the class that Grad-CAM is for, then the layers, then the channels.
+        page.press("Tab")
+        assert page.run("document.activeElement.id") == "cam-class"
+        page.press("Tab", "ArrowDown", "ArrowDown", "ArrowDown")
+        assert page.run(chosen) == "many (Conv2D)"
+        assert page.run("document.querySelectorAll('[name=channel]').length") == 64
+        page.press("Tab", "ArrowRight", "ArrowRight")
+        assert page.run("document.querySelector('[name=channel]:checked').value") == "2"
+        label = page.run("document.querySelector('#one canvas').getAttribute('aria-label')")
+        assert label.startswith(TEXT[lang]["map_alt"].split("{")[0] + "2")
+        assert page.run("document.querySelectorAll('#one .filter canvas').length") == 6
+        # What is painted is the map: the canvas holds the channel's bytes.
+        painted = page.run("[...document.querySelector('#one canvas').getContext('2d').getImageData(0, 0, 5, 1).data]")
+        assert painted[3::4] == [255] * 5 and painted[0::4] == painted[1::4]
+        # Every control and picture has a name for a screen reader, and nothing is wider than the window.
+        assert page.run("[...document.querySelectorAll('canvas[role=img]')].every(c => c.getAttribute('aria-label'))")
+        assert page.run("[...document.querySelectorAll('input, select')].every(i => i.labels[0].textContent.trim())")
+        assert page.run("document.documentElement.scrollWidth <= innerWidth")
+        for _ in range(2):
+            page.press("ArrowRight")
+        assert page.errors == []
+        assert page.requests == [url]
+
+
+def test_command(model, tmp_path, capsys):
+    Image = pytest.importorskip("PIL.Image")
+    model.save(tmp_path / "m.cnnfast")
+    Image.new("RGB", (30, 30), "teal").save(tmp_path / "teal.png")
+    before = sorted(tmp_path.iterdir())
+    arguments = ["explain", str(tmp_path / "m.cnnfast"), str(tmp_path / "teal.png"), "--lang", "es", "--out"]
+    assert cli.main([*arguments, str(tmp_path / "report.html")]) == 0
+    page = (tmp_path / "report.html").read_text("utf-8")
+    assert data_of(page)["caption"] == "teal.png" and 'lang="es"' in page
+    (tmp_path / "report.html").unlink()
+    arguments[2] = str(tmp_path / "missing.png")
+    assert cli.main([*arguments, str(tmp_path / "report.html")]) == 1
+    assert sorted(tmp_path.iterdir()) == before and "missing.png" in capsys.readouterr().err
