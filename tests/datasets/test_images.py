@@ -1,4 +1,5 @@
 import io
+import os
 import struct
 import subprocess
 import sys
@@ -133,7 +134,8 @@ def test_bombs_are_refused_before_decoding(tmp_path):
                 sys.exit(path + " was accepted")
         print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
     """
-    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     unit = 1 if sys.platform == "darwin" else 1024
     assert int(result.stdout) * unit < 512 * 2**20

@@ -9,7 +9,6 @@ from cnnfast import Sequential, cli, layers
 from cnnfast.explain import TEXT, explain
 
 
-
 @pytest.fixture(scope="module")
 def model():
     return Sequential([
