@@ -1,0 +1,61 @@
+"""Layers, with Keras's names, arguments and defaults. Naming a class here is also what lets model files name it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextvars import ContextVar
+from typing import Any
+
+from ..registry import lookup
+from .activation import Activation, LeakyReLU, ReLU, Sigmoid, Softmax
+from .base import Layer
+from .conv import Conv2D
+from .dense import Dense
+from .depthwise import DepthwiseConv2D
+from .dropout import Dropout
+from .input import Input
+from .norm import BatchNormalization
+from .pooling import AveragePooling2D, GlobalAveragePooling2D, GlobalMaxPooling2D, MaxPooling2D
+from .reshape import Flatten, Reshape, ZeroPadding2D
+from .residual import Residual
+
+__all__ = [
+    "Activation",
+    "AveragePooling2D",
+    "BatchNormalization",
+    "Conv2D",
+    "Dense",
+    "DepthwiseConv2D",
+    "Dropout",
+    "Flatten",
+    "GlobalAveragePooling2D",
+    "GlobalMaxPooling2D",
+    "Input",
+    "Layer",
+    "LeakyReLU",
+    "MaxPooling2D",
+    "ReLU",
+    "Reshape",
+    "Residual",
+    "Sigmoid",
+    "Softmax",
+    "ZeroPadding2D",
+]
+
+
+custom_objects: ContextVar[Mapping[str, type[Layer]]] = ContextVar("custom_objects", default={})  # noqa: B039
+
+
+def table() -> dict[str, type[Layer]]:
+    """Every layer by its class's name: those above, `Sequential`, and what `load_model` was told of."""
+    from ..models import Sequential
+
+    classes: list[type[Layer]] = [globals()[name] for name in __all__ if name != "Layer"]
+    return {**{cls.__name__: cls for cls in [*classes, Sequential]}, **custom_objects.get()}
+
+
+def get(identifier: Any, kind: str = "layer") -> Layer:
+    """Return a layer, from itself or from its description."""
+    if isinstance(identifier, (str, type)):  # neither says the arguments
+        raise TypeError(f"{kind} must be a Layer, got {identifier!r}")
+    return lookup(kind, identifier, Layer, table())

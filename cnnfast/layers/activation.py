@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .. import activations, ops
+from ..activations import ActivationFunction
+from ._arguments import number, whole
+from .base import Layer
+
+
+class Activation(Layer):
+    """An activation function as a layer of its own.
+
+    Parameters
+    ----------
+    activation : str or ActivationFunction
+        "relu", "sigmoid", "tanh", "softmax", "leaky_relu", "elu", "gelu", "silu", "swish" or "linear".
+    """
+
+    activation: ActivationFunction
+
+    def __init__(self, activation: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.activation = activations.get(activation)
+
+    def forward(self, x: np.ndarray, training: bool = False, logits: bool = False) -> np.ndarray:
+        activation = activations.linear if logits else self.activation
+        y = activation.forward(x)
+        if training:
+            self._saved = x if activation.keeps == "x" else y, activation
+        return y
+
+    def backward(self, dy: np.ndarray) -> np.ndarray:
+        kept, activation = self._take()
+        return activation.backward(dy, kept)
+
+
+class Sigmoid(Activation):
+    """``1 / (1 + exp(-x))``."""
+
+    def __init__(self, *, name: str | None = None, trainable: bool = True, dtype: Any = None) -> None:
+        super().__init__("sigmoid", name=name, trainable=trainable, dtype=dtype)
+
+
+class Softmax(Layer):
+    """``exp(x) / sum(exp(x))`` along `axis`: probabilities that sum to 1."""
+
+    def __init__(self, axis: int = -1, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.axis = whole(self, "axis", axis, least=-8)
+        self.activation = activations.softmax if axis == -1 else None
+
+    def forward(self, x: np.ndarray, training: bool = False, logits: bool = False) -> np.ndarray:
+        y = x if logits else ops.softmax(x, self.axis)
+        if training:
+            self._saved = y, logits
+        return y
+
+    def backward(self, dy: np.ndarray) -> np.ndarray:
+        y, logits = self._take()
+        return dy if logits else ops.softmax_backward(dy, y, self.axis)
+
+
+class ReLU(Layer):
+    """``max(x, 0)``, or with a `negative_slope`, `x` times that where it is negative."""
+
+    def __init__(self, *, negative_slope: float = 0.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.negative_slope = number(self, "negative_slope", negative_slope)
+
+    def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
+        if training:
+            self._saved = x
+        return ops.leaky_relu(x, self.negative_slope) if self.negative_slope else ops.relu(x)
+
+    def backward(self, dy: np.ndarray) -> np.ndarray:
+        x = self._take()
+        if self.negative_slope:
+            return ops.leaky_relu_backward(dy, x, self.negative_slope)
+        return ops.relu_backward(dy, x)
+
+
+class LeakyReLU(ReLU):
+    """`x`, times `negative_slope` where it is negative."""
+
+    def __init__(self, negative_slope: float = 0.3, **kwargs: Any) -> None:
+        super().__init__(negative_slope=negative_slope, **kwargs)

@@ -1,0 +1,61 @@
+"""Every layer in the forms that take different paths: (how to make it, shape of its input with a batch)."""
+
+from __future__ import annotations
+
+from cnnfast import layers
+
+IMAGE = (3, 7, 6, 4)
+IMAGE_FIRST = (3, 4, 7, 6)
+FIRST = "channels_first"
+
+CASES = {
+    "Conv2D": (lambda: layers.Conv2D(5, 3), IMAGE),
+    "Conv2D relu": (lambda: layers.Conv2D(5, 3, padding="same", activation="relu"), IMAGE),
+    "Conv2D sigmoid stride": (lambda: layers.Conv2D(5, 3, strides=2, padding="same", activation="sigmoid"), IMAGE),
+    "Conv2D gelu": (lambda: layers.Conv2D(2, (3, 1), activation="gelu"), IMAGE),
+    "Conv2D groups": (lambda: layers.Conv2D(6, 3, groups=2, activation="tanh"), IMAGE),
+    "Conv2D dilated": (lambda: layers.Conv2D(2, 2, dilation_rate=(2, 3), use_bias=False), IMAGE),
+    "Conv2D first": (lambda: layers.Conv2D(5, 3, strides=(1, 2), data_format=FIRST, activation="elu"), IMAGE_FIRST),
+    "DepthwiseConv2D": (lambda: layers.DepthwiseConv2D(3, padding="same"), IMAGE),
+    "DepthwiseConv2D multiplier": (
+        lambda: layers.DepthwiseConv2D(3, strides=2, depth_multiplier=2, activation="silu"), IMAGE),
+    "DepthwiseConv2D first": (lambda: layers.DepthwiseConv2D(2, depth_multiplier=3, data_format=FIRST), IMAGE_FIRST),
+    "MaxPooling2D": (lambda: layers.MaxPooling2D(), IMAGE),
+    "MaxPooling2D same": (lambda: layers.MaxPooling2D(3, strides=2, padding="same"), IMAGE),
+    "MaxPooling2D first": (lambda: layers.MaxPooling2D((2, 3), data_format=FIRST), IMAGE_FIRST),
+    "AveragePooling2D": (lambda: layers.AveragePooling2D(), IMAGE),
+    "AveragePooling2D same": (lambda: layers.AveragePooling2D(3, strides=2, padding="same"), IMAGE),
+    "AveragePooling2D first": (lambda: layers.AveragePooling2D(2, strides=1, data_format=FIRST), IMAGE_FIRST),
+    "GlobalAveragePooling2D": (lambda: layers.GlobalAveragePooling2D(), IMAGE),
+    "GlobalAveragePooling2D keepdims first": (
+        lambda: layers.GlobalAveragePooling2D(data_format=FIRST, keepdims=True), IMAGE_FIRST),
+    "GlobalMaxPooling2D": (lambda: layers.GlobalMaxPooling2D(), IMAGE),
+    "GlobalMaxPooling2D keepdims first": (
+        lambda: layers.GlobalMaxPooling2D(data_format=FIRST, keepdims=True), IMAGE_FIRST),
+    "Flatten": (lambda: layers.Flatten(), IMAGE),
+    "Flatten first": (lambda: layers.Flatten(data_format=FIRST), IMAGE_FIRST),
+    "Reshape": (lambda: layers.Reshape((6, -1)), IMAGE),
+    "ZeroPadding2D": (lambda: layers.ZeroPadding2D(((1, 2), (0, 3))), IMAGE),
+    "ZeroPadding2D first": (lambda: layers.ZeroPadding2D((1, 2), data_format=FIRST), IMAGE_FIRST),
+    "Dense": (lambda: layers.Dense(5, activation="leaky_relu"), (4, 6)),
+    "Dense softmax": (lambda: layers.Dense(5, activation="softmax", use_bias=False), (4, 6)),
+    "Dense 3-D": (lambda: layers.Dense(5, activation="swish"), (4, 3, 6)),
+    "Activation": (lambda: layers.Activation("tanh"), IMAGE),
+    "ReLU": (lambda: layers.ReLU(), IMAGE),
+    "ReLU slope": (lambda: layers.ReLU(negative_slope=0.1), IMAGE),
+    "LeakyReLU": (lambda: layers.LeakyReLU(), IMAGE),
+    "Sigmoid": (lambda: layers.Sigmoid(), IMAGE),
+    "Softmax": (lambda: layers.Softmax(), IMAGE),
+    "Softmax axis": (lambda: layers.Softmax(axis=1), IMAGE),
+    "BatchNormalization": (lambda: layers.BatchNormalization(), IMAGE),
+    "BatchNormalization axis": (lambda: layers.BatchNormalization(axis=1, epsilon=0.1), IMAGE_FIRST),
+    "BatchNormalization 2-D": (lambda: layers.BatchNormalization(center=False), (5, 6)),
+    "BatchNormalization plain": (lambda: layers.BatchNormalization(center=False, scale=False), IMAGE),
+    "Dropout": (lambda: layers.Dropout(0.4, seed=3), IMAGE),
+    "Residual": (lambda: layers.Residual(layers.Conv2D(4, 3, padding="same")), IMAGE),
+    "Residual shortcut": (
+        lambda: layers.Residual(
+            [layers.Conv2D(6, 3, strides=2, padding="same", activation="tanh"), layers.BatchNormalization()],
+            layers.Conv2D(6, 1, strides=2),
+        ), IMAGE),
+}  # fmt: skip
