@@ -40,4 +40,13 @@ typedef struct { /* y[i] = f(x[i], z[i]); task t covers elements [t*chunk, min(n
   int mode;
 } cnf_elementwise;
 
+typedef struct { /* pooling: forward x -> y and indices; backward x is dy, y is dx. Task t covers `chunk` rows of y */
+  cnf_pool2d shape;
+  const void *x;
+  void *y, *indices; /* indices: NULL if nobody asked */
+  ptrdiff_t chunk;
+  int wide;        /* indices are int32 instead of uint8 */
+  int include_pad; /* averages count padding */
+} cnf_pool2d_job;
+
 #endif

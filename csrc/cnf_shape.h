@@ -82,4 +82,23 @@ static inline void cnf_conv2d_plan(cnf_conv2d_job *job, int pass, size_t itemsiz
   job->scratch_bytes = ((strip + panel) * itemsize + pointers * sizeof(void *) + 4095) / 4096 * 4096 + 64;
 }
 
+/* One axis: windows of k taps, d apart, every s positions from -p on, over n positions. */
+
+/* Taps [*lo, *hi) of window o that meet the map; returns the position of the first. */
+static inline ptrdiff_t cnf_taps(ptrdiff_t o, ptrdiff_t s, ptrdiff_t p, ptrdiff_t d, ptrdiff_t k, ptrdiff_t n,
+                                 ptrdiff_t *lo, ptrdiff_t *hi) {
+  const ptrdiff_t start = o * s - p, reach = (n - start + d - 1) / d;
+  *lo = start < 0 ? (d - 1 - start) / d : 0;
+  *hi = start >= n ? 0 : reach < k ? reach : k;
+  return start + *lo * d;
+}
+
+/* Of `count` windows, [*a, *b) are those that lie within positions [low, end), low <= 0. */
+static inline void cnf_inside(ptrdiff_t count, ptrdiff_t s, ptrdiff_t p, ptrdiff_t window, ptrdiff_t low, ptrdiff_t end,
+                              ptrdiff_t *a, ptrdiff_t *b) {
+  const ptrdiff_t room = end + p - window;
+  *a = (low + p + s - 1) / s;
+  *b = room < 0 ? 0 : room / s + 1 < count ? room / s + 1 : count;
+}
+
 #endif

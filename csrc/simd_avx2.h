@@ -19,6 +19,40 @@ INLINE __m256d cnf_ldexp_f64(__m256d a, __m256d n) {
   __m256d half = _mm256_floor_pd(_mm256_mul_pd(n, _mm256_set1_pd(0.5)));
   return _mm256_mul_pd(_mm256_mul_pd(a, cnf_exp2i_f64(half)), cnf_exp2i_f64(_mm256_sub_pd(n, half)));
 }
+/* Bytes have no masked load: n < 8 of them come and go in pieces of 4, 2, 1. */
+INLINE __m128i cnf_load_bytes(const uint8_t *p, ptrdiff_t n) {
+  uint64_t bytes = 0;
+  uint32_t four;
+  uint16_t two;
+  if (n == 8) return _mm_loadl_epi64((const __m128i *)p);
+  if (n & 1) bytes = p[n - 1];
+  if (n & 2) memcpy(&two, p + (n & 4), 2), bytes = bytes << 16 | two;
+  if (n & 4) memcpy(&four, p, 4), bytes = bytes << 32 | four;
+  return _mm_cvtsi64_si128((long long)bytes);
+}
+INLINE void cnf_store_bytes(uint8_t *p, ptrdiff_t n, __m128i a) {
+  uint64_t bytes = (uint64_t)_mm_cvtsi128_si64(a);
+  if (n == 8) {
+    memcpy(p, &bytes, 8);
+    return;
+  }
+  if (n & 4) memcpy(p, &bytes, 4), p += 4, bytes >>= 32;
+  if (n & 2) memcpy(p, &bytes, 2), p += 2, bytes >>= 16;
+  if (n & 1) *p = (uint8_t)bytes;
+}
+INLINE __m256 cnf_pick_f32(__m256 a, __m256 b, const int32_t *table) {
+  __m256i t = _mm256_loadu_si256((const __m256i *)table);
+  return _mm256_blendv_ps(_mm256_permutevar8x32_ps(a, t), _mm256_permutevar8x32_ps(b, t),
+                          _mm256_castsi256_ps(_mm256_slli_epi32(t, 28)));
+}
+INLINE __m256d cnf_pick_f64(__m256d a, __m256d b, const int64_t *table) {
+  __m256i t = _mm256_loadu_si256((const __m256i *)table);
+  __m256i halves = _mm256_add_epi32(_mm256_shuffle_epi32(_mm256_slli_epi32(t, 1), 0xa0), _mm256_set1_epi64x(1LL << 32));
+  __m256 low = _mm256_permutevar8x32_ps(_mm256_castpd_ps(a), halves);
+  __m256 high = _mm256_permutevar8x32_ps(_mm256_castpd_ps(b), halves);
+  return _mm256_blendv_pd(_mm256_castps_pd(low), _mm256_castps_pd(high), _mm256_castsi256_pd(_mm256_slli_epi64(t, 61)));
+}
+INLINE __m128i cnf_to_bytes(__m128i low, __m128i high) { return _mm_packus_epi16(_mm_packus_epi32(low, high), low); }
 INLINE float cnf_hsum_f32(__m256 a) {
   __m128 s = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
   s = _mm_add_ps(s, _mm_movehl_ps(s, s));
@@ -45,6 +79,14 @@ INLINE double cnf_hmax_f64(__m256d a) {
 #define VL 8
 #define I(op) _mm256_##op##_ps
 #define CNF_MASK(n) _mm256_loadu_si256((const __m256i *)(cnf_mask_words + 8 - (n)))
+#define TI int32_t
+#define CNF_INT(a) _mm256_cvtps_epi32(a)
+#define v_load_u8_n(p, n) _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(cnf_load_bytes(p, n)))
+#define v_store_u8_n(p, n, a)                                                                                          \
+  cnf_store_bytes(p, n, cnf_to_bytes(_mm256_castsi256_si128(CNF_INT(a)), _mm256_extracti128_si256(CNF_INT(a), 1)))
+#define v_load_i32_n(p, n) _mm256_cvtepi32_ps(_mm256_maskload_epi32(p, CNF_MASK(n)))
+#define v_store_i32_n(p, n, a) _mm256_maskstore_epi32(p, CNF_MASK(n), CNF_INT(a))
+#define v_pick(a, b, table) cnf_pick_f32(a, b, table)
 #define v_exp2i(a) cnf_exp2i_f32(a)
 #define v_ldexp(a, n) cnf_ldexp_f32(a, n)
 #define v_hsum(a) cnf_hsum_f32(a)
@@ -57,6 +99,14 @@ INLINE double cnf_hmax_f64(__m256d a) {
 #define VL 4
 #define I(op) _mm256_##op##_pd
 #define CNF_MASK(n) _mm256_loadu_si256((const __m256i *)(cnf_mask_words + 8 - 2 * (n)))
+#define TI int64_t
+#define CNF_MASK32(n) _mm_loadu_si128((const __m128i *)(cnf_mask_words + 8 - (n)))
+#define CNF_INT(a) _mm256_cvtpd_epi32(a)
+#define v_load_u8_n(p, n) _mm256_cvtepi32_pd(_mm_cvtepu8_epi32(cnf_load_bytes(p, n)))
+#define v_store_u8_n(p, n, a) cnf_store_bytes(p, n, cnf_to_bytes(CNF_INT(a), CNF_INT(a)))
+#define v_load_i32_n(p, n) _mm256_cvtepi32_pd(_mm_maskload_epi32(p, CNF_MASK32(n)))
+#define v_store_i32_n(p, n, a) _mm_maskstore_epi32(p, CNF_MASK32(n), CNF_INT(a))
+#define v_pick(a, b, table) cnf_pick_f64(a, b, table)
 #define v_exp2i(a) cnf_exp2i_f64(a)
 #define v_ldexp(a, n) cnf_ldexp_f64(a, n)
 #define v_hsum(a) cnf_hsum_f64(a)
@@ -86,6 +136,7 @@ INLINE double cnf_hmax_f64(__m256d a) {
 #define v_gt(a, b) I(cmp)(a, b, _CMP_GT_OQ)
 #define v_ge(a, b) I(cmp)(a, b, _CMP_GE_OQ)
 #define v_eq(a, b) I(cmp)(a, b, _CMP_EQ_OQ)
+#define v_nle(a, b) I(cmp)(a, b, _CMP_NLE_UQ)
 #define v_isnan(a) I(cmp)(a, a, _CMP_UNORD_Q)
 #define v_select(m, a, b) I(blendv)(b, a, m)
 #define v_mask_and(m, k) I(and)(m, k)

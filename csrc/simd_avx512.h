@@ -15,6 +15,13 @@ INLINE __m512d cnf_exp2i_f64(__m512d a) {
 #define V __m512
 #define VL 16
 #define VM __mmask16
+#define TI int32_t
+#define v_load_u8_n(p, n) _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(CNF_MASK(n), p)))
+#define v_store_u8_n(p, n, a) _mm512_mask_cvtepi32_storeu_epi8(p, CNF_MASK(n), _mm512_cvtps_epi32(a))
+#define v_load_i32_n(p, n) _mm512_cvtepi32_ps(_mm512_maskz_loadu_epi32(CNF_MASK(n), p))
+#define v_store_i32_n(p, n, a) _mm512_mask_storeu_epi32(p, CNF_MASK(n), _mm512_cvtps_epi32(a))
+#define v_pick(a, b, table) _mm512_permutex2var_ps(a, _mm512_loadu_si512(table), b)
+#define v_nle(a, b) _mm512_cmp_ps_mask(a, b, _CMP_NLE_UQ)
 #define I(op) _mm512_##op##_ps
 #define v_exp2i(a) cnf_exp2i_f32(a)
 #define v_gt(a, b) _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ)
@@ -27,6 +34,13 @@ INLINE __m512d cnf_exp2i_f64(__m512d a) {
 #define V __m512d
 #define VL 8
 #define VM __mmask8
+#define TI int64_t
+#define v_load_u8_n(p, n) _mm512_cvtepi32_pd(_mm256_cvtepu8_epi32(_mm_maskz_loadu_epi8(CNF_MASK(n), p)))
+#define v_store_u8_n(p, n, a) _mm256_mask_cvtepi32_storeu_epi8(p, CNF_MASK(n), _mm512_cvtpd_epi32(a))
+#define v_load_i32_n(p, n) _mm512_cvtepi32_pd(_mm256_maskz_loadu_epi32(CNF_MASK(n), p))
+#define v_store_i32_n(p, n, a) _mm256_mask_storeu_epi32(p, CNF_MASK(n), _mm512_cvtpd_epi32(a))
+#define v_pick(a, b, table) _mm512_permutex2var_pd(a, _mm512_loadu_si512(table), b)
+#define v_nle(a, b) _mm512_cmp_pd_mask(a, b, _CMP_NLE_UQ)
 #define I(op) _mm512_##op##_pd
 #define v_exp2i(a) cnf_exp2i_f64(a)
 #define v_gt(a, b) _mm512_cmp_pd_mask(a, b, _CMP_GT_OQ)

@@ -18,6 +18,7 @@
 #define V T
 #define VL 1
 #define VM int /* lane mask */
+#define TI int32_t /* an element of a table for v_pick */
 
 INLINE T CNF_NAME(exp2i)(T a) {
   union { CNF_UINT bits; T value; } u = {(CNF_UINT)((int)(a == a ? a : 0) + CNF_BIAS) << CNF_MANTISSA};
@@ -51,11 +52,18 @@ INLINE T CNF_NAME(ldexp2)(T a, T n) { /* in two steps, so that neither factor le
 #define v_gt(a, b) ((a) > (b))
 #define v_ge(a, b) ((a) >= (b))
 #define v_eq(a, b) ((a) == (b))
+#define v_nle(a, b) (!((a) <= (b))) /* greater or unordered */
 #define v_isnan(a) ((a) != (a))
 #define v_select(m, a, b) ((m) ? (a) : (b))
 #define v_mask_and(m, k) ((m) & (k))
 #define v_mask_or(m, k) ((m) | (k))
 #define v_mask_any(m) (m)
+#define v_pick(a, b, table) (*(table) ? (b) : (a)) /* lane l: lane table[l] of a followed by b */
+/* n lanes from or to integers in memory: bytes, 32 bits; the lanes hold integral values */
+#define v_load_u8_n(p, n) ((n) > 0 ? (T) * (const uint8_t *)(p) : (T)0)
+#define v_store_u8_n(p, n, a) ((n) > 0 ? (void)(*(uint8_t *)(p) = (uint8_t)(a)) : (void)0)
+#define v_load_i32_n(p, n) ((n) > 0 ? (T) * (const int32_t *)(p) : (T)0)
+#define v_store_i32_n(p, n, a) ((n) > 0 ? (void)(*(int32_t *)(p) = (int32_t)(a)) : (void)0)
 #define v_hsum(a) (a)
 #define v_hmax(a) (a)
 

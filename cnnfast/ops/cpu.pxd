@@ -16,6 +16,15 @@ cdef extern from "cnf.h" nogil:
         cnf_kernel *conv2d_backward_weight_direct
         cnf_kernel *conv2d_backward_weight_sum
         cnf_kernel *column_sum
+        cnf_kernel *max_pool2d
+        cnf_kernel *max_pool2d_check
+        cnf_kernel *max_pool2d_backward
+        cnf_kernel *avg_pool2d
+        cnf_kernel *avg_pool2d_backward
+        cnf_kernel *global_avg_pool2d
+        cnf_kernel *global_avg_pool2d_backward
+        cnf_kernel *global_max_pool2d
+        cnf_kernel *global_max_pool2d_backward
 
     ctypedef struct cnf_elementwise:
         const void *x
@@ -47,6 +56,15 @@ cdef extern from "cnf.h" nogil:
         ptrdiff_t n, h, w, c, oh, ow
         ptrdiff_t kh, kw, sh, sw, dh, dw
         ptrdiff_t pt, pl, pb, pr
+
+    ctypedef struct cnf_pool2d_job:
+        cnf_pool2d shape
+        const void *x
+        void *y
+        void *indices
+        ptrdiff_t chunk
+        int wide
+        int include_pad
 
     enum:
         CNF_FORWARD

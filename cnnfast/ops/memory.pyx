@@ -72,7 +72,7 @@ cdef Block block(size_t size):
 
 
 cdef cnp.ndarray empty(int ndim, const cnp.npy_intp *shape, int typenum):
-    cdef double size = 8 if typenum == cnp.NPY_DOUBLE else 4
+    cdef double size = 8 if typenum == cnp.NPY_DOUBLE else 1 if typenum == cnp.NPY_UBYTE else 4
     cdef int i
     for i in range(ndim):
         size *= shape[i]

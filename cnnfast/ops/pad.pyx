@@ -1,0 +1,132 @@
+"""Constant padding of maps, and its gradient."""
+
+import numpy as np
+
+cimport numpy as cnp
+
+from cnnfast.ops.check cimport as_array, deliver, is_channels_first, padding2d, result
+from cnnfast.ops.threads cimport thread_count
+
+cnp.import_array()
+
+
+cdef tuple _margins(object padding, str func):
+    """(top, bottom, left, right)."""
+    cdef Py_ssize_t pads[4]
+    cdef Py_ssize_t one[2]
+    if isinstance(padding, str):
+        raise ValueError(f"{func}: padding must be an int, (ph, pw) or ((top, bottom), (left, right)), got {padding!r}")
+    one[0] = one[1] = 1
+    padding2d(padding, func, 1, 1, one, one, pads)
+    return pads[0], pads[1], pads[2], pads[3]
+
+
+cdef cnp.ndarray _output(object out, str func, tuple shape, int typenum, cnp.ndarray source):
+    cdef cnp.npy_intp dims[4]
+    cdef int i
+    for i, size in enumerate(shape):
+        if size >= 1 << 62:
+            raise ValueError(f"{func}: padding is too large, the result would have shape {shape}")
+        dims[i] = size
+    return result(out, func, 4, dims, typenum, (source,))
+
+
+cdef tuple _middle(tuple margins, bint first, tuple shape):
+    """Index of the unpadded part of an array of the padded `shape`."""
+    top, bottom, left, right = margins
+    height, width = shape[2:] if first else shape[1:3]
+    rows, columns = slice(top, height - bottom), slice(left, width - right)
+    return (slice(None), slice(None), rows, columns) if first else (slice(None), rows, columns, slice(None))
+
+
+def pad2d(x, padding, value=0.0, *, data_format="channels_last", out=None, num_threads=None):
+    """Surround each map with a constant.
+
+    Parameters
+    ----------
+    x : array_like
+        float32 or float64, shape (N, H, W, C), or (N, C, H, W) with ``data_format="channels_first"``.
+    padding : int, (int, int) or ((int, int), (int, int))
+        Pixels to add: the same on all sides, (vertical, horizontal), ((top, bottom), (left, right)).
+    value : float
+        What the new pixels hold.
+    data_format : {"channels_last", "channels_first"}
+        Layout of `x` and of the result.
+    out : ndarray, optional
+        Where to write the result.
+    num_threads : int, optional
+        Accepted as everywhere; copying is done by one.
+
+    Returns
+    -------
+    ndarray
+        Shape (N, top + H + bottom, left + W + right, C).
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument breaks one of the rules.
+    """
+    cdef str func = "pad2d"
+    cdef bint first = is_channels_first(data_format, func)
+    cdef cnp.ndarray xa = as_array(x, func, "x", 4)
+    margins = _margins(padding, func)
+    if not isinstance(value, (int, float, np.integer, np.floating)) or isinstance(value, bool):
+        raise TypeError(f"{func}: value must be a number, got {value!r}")
+    thread_count(num_threads, 1, 0, func)
+    top, bottom, left, right = margins
+    a, b, c, d = (<object>xa).shape
+    if first:
+        shape = (a, b, c + top + bottom, d + left + right)
+    else:
+        shape = (a, b + top + bottom, c + left + right, d)
+    y = _output(out, func, shape, cnp.PyArray_TYPE(xa), xa)
+    middle = _middle(margins, first, shape)
+    rows, columns = middle[2 if first else 1], middle[3 if first else 2]
+    images = np.moveaxis(y, 1, -1) if first else y
+    images[:, : rows.start] = value
+    images[:, rows.stop :] = value
+    images[:, rows, : columns.start] = value
+    images[:, rows, columns.stop :] = value
+    (<object>y)[middle] = xa
+    return deliver(y, out)
+
+
+def pad2d_backward(dy, padding, *, data_format="channels_last", out=None, num_threads=None):
+    """Gradient of `pad2d` with respect to its input: `dy` without the margins.
+
+    Parameters
+    ----------
+    dy : array_like
+        Gradient with respect to the output: float32 or float64, 4-D.
+    padding, data_format
+        As in `pad2d`.
+    out : ndarray, optional
+        Where to write the result.
+    num_threads : int, optional
+        Accepted as everywhere; copying is done by one.
+
+    Returns
+    -------
+    ndarray
+        Shape (N, H, W, C), a new array.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument breaks one of the rules, or `dy` is smaller than its margins.
+    """
+    cdef str func = "pad2d_backward"
+    cdef bint first = is_channels_first(data_format, func)
+    cdef cnp.ndarray g = as_array(dy, func, "dy", 4)
+    margins = _margins(padding, func)
+    thread_count(num_threads, 1, 0, func)
+    top, bottom, left, right = margins
+    a, b, c, d = (<object>g).shape
+    height, width = (c - top - bottom, d - left - right) if first else (b - top - bottom, c - left - right)
+    if height < 0 or width < 0:
+        raise ValueError(f"{func}: padding must fit into dy of shape {(a, b, c, d)}, got {padding!r}")
+    shape = (a, b, height, width) if first else (a, height, width, d)
+    dx = _output(out, func, shape, cnp.PyArray_TYPE(g), g)
+    (<object>dx)[...] = (<object>g)[_middle(margins, first, (a, b, c, d))]
+    return deliver(dx, out)
