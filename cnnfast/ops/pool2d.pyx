@@ -105,7 +105,10 @@ cdef tuple _dims(cnp.ndarray x):
 
 
 cdef cnp.ndarray _input(object x, str func, str name, bint first):
-    cdef cnp.ndarray a = as_array(x, func, name, 4)
+    cdef cnp.ndarray a = as_array(x, func, name)
+    if cnp.PyArray_NDIM(a) != 4:
+        layout = "(N, C, H, W)" if first else "(N, H, W, C)"
+        raise ValueError(f"{func}: {name} must be 4-D {layout}, got shape {_dims(a)}")
     return to_last(a) if first else a
 
 
@@ -129,9 +132,9 @@ cdef object _answer(cnp.ndarray y, object out, bint first):
 
 cdef cnp.ndarray _gradient(object dy, str func, tuple shape, bint first):
     """dy, channels-last; `shape` is what it must have."""
-    cdef cnp.ndarray a = as_array(dy, func, "dy", 4)
+    cdef cnp.ndarray a = as_array(dy, func, "dy")
     if _dims(a) != _in_order(shape, first):
-        raise ValueError(f"{func}: dy must have the shape of the output, {_in_order(shape, first)}, got {_dims(a)}")
+        raise ValueError(f"{func}: dy must have shape {_in_order(shape, first)}, got {_dims(a)}")
     return to_last(a) if first else a
 
 
