@@ -37,6 +37,10 @@ def openmp_works(compiler) -> bool:
 
 
 class BuildExt(build_ext):
+    def finalize_options(self) -> None:
+        super().finalize_options()
+        self.parallel = self.parallel or os.cpu_count()
+
     def build_extensions(self) -> None:
         if openmp_works(self.compiler):
             for extension in self.extensions:
