@@ -77,7 +77,7 @@ static inline void cnf_conv2d_plan(cnf_conv2d_job *job, int pass, size_t itemsiz
   job->col_chunk = cnf_ceil_div(cnf_ceil_div(columns, job->col_tasks), 16) * 16;
   job->col_tasks = cnf_ceil_div(columns, job->col_chunk);
   job->tasks = job->row_tasks * job->col_tasks * s->groups * job->splits;
-  const size_t strip = (size_t)job->row_chunk * (kc + 16), panel = (size_t)kc * 4 * 16;
+  const size_t strip = (size_t)(job->row_chunk + 1) * (kc + 16), panel = (size_t)kc * 4 * 16;
   const size_t pointers = (size_t)(job->row_chunk > kc ? job->row_chunk : kc);
   job->scratch_bytes = ((strip + panel) * itemsize + pointers * sizeof(void *) + 4095) / 4096 * 4096 + 64;
 }

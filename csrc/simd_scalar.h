@@ -67,9 +67,15 @@ INLINE T CNF_NAME(ldexp2)(T a, T n) { /* in two steps, so that neither factor le
 #define v_hsum(a) (a)
 #define v_hmax(a) (a)
 
-/* GEMM register tile: rows for 1, 2, 3, 4 vectors of columns */
+/* GEMM register tiles, rows x vectors of columns: what fits the registers, and sizes for fewer rows (never two rows apart
+ * where the next smaller is missing). CNF_ROWS_n is the most rows at n vectors. */
 #define CNF_ROWS_1 4
 #define CNF_ROWS_2 4
 #define CNF_ROWS_3 4
 #define CNF_ROWS_4 4
+#define CNF_TILES(X) \
+  X(1, 1) X(2, 1) X(3, 1) X(4, 1) \
+  X(1, 2) X(2, 2) X(3, 2) X(4, 2) \
+  X(1, 3) X(2, 3) X(3, 3) X(4, 3) \
+  X(1, 4) X(2, 4) X(3, 4) X(4, 4)
 #define CNF_PANEL_OF_4 4 /* vectors a panel when four remain */

@@ -57,3 +57,4 @@
 #undef v_sub
 #undef v_zero
 #undef CNF_PANEL_OF_4
+#undef CNF_TILES
