@@ -46,8 +46,8 @@ class Sequential(Trainer, Layer):
         seed: int | None = None, dtype: Any = None, **unknown: Any,
     ) -> None:  # fmt: skip
         super().__init__(name=name, trainable=trainable, dtype=dtype, **unknown)
-        if seed is not None and (isinstance(seed, bool) or not hasattr(seed, "__index__") or seed < 0):
-            raise ValueError(f"Sequential: seed must be an int, not negative, got {seed!r}")
+        if seed is not None and (isinstance(seed, bool) or not hasattr(seed, "__index__") or not 0 <= seed < 2**64):
+            raise ValueError(f"Sequential: seed must be an int from 0 to 2**64 - 1, got {seed!r}")
         self._clock = Clock(fresh_seed() if seed is None else int(seed))
         self.seed = self._clock.seed
         self._layers: list[Layer] = []
@@ -139,6 +139,10 @@ class Sequential(Trainer, Layer):
             input_shape = (None, *self._input.shape)
         dtype = self.dtype or (self._input.dtype if self._input else None) or np.dtype(np.float32)
         self._connect((None, *tuple(input_shape)[1:]), dtype)
+        self._adopt()
+
+    def _adopt(self) -> None:
+        """Make all layers inside parts of this network: its clock, its memory."""
         self._bind(self._clock, itertools.count(1))
         self._allocate(np.random.default_rng(self.seed))
 
@@ -281,7 +285,9 @@ class Sequential(Trainer, Layer):
             self._bind(self._clock, itertools.count(1))
 
 
-def load_model(path: str | PathLike[str], *, custom_objects: Mapping[str, type] | None = None, check_finite: bool = False) -> Sequential:
+def load_model(
+    path: str | PathLike[str], *, custom_objects: Mapping[str, type[Layer]] | None = None, check_finite: bool = False
+) -> Sequential:
     """Read a network that `Sequential.save` wrote.
 
     Nothing in the file is run: layers are looked up by name in a dictionary, weights are plain numbers, and every size is
@@ -290,7 +296,7 @@ def load_model(path: str | PathLike[str], *, custom_objects: Mapping[str, type] 
     Parameters
     ----------
     path : path
-    custom_objects : dict of str to type, optional
+    custom_objects : dict of str to class, optional
         Layers of your own, by class name.
     check_finite : bool
         Refuse weights that are NaN or infinite.

@@ -559,7 +559,8 @@ def _check_x_finite(function: str, x: np.ndarray, start: int) -> None:
 
 def _validation(data: Any, batch_size: int | None, steps: int | None) -> Batches:
     if isinstance(data, (tuple, list)) and len(data) in (2, 3) and not isinstance(data[0], tuple):
-        return ArrayBatches("fit: validation_data", *data, *[None] * (3 - len(data)), batch_size)
+        x, y, sample_weight = (*data, None)[:3]
+        return ArrayBatches("fit: validation_data", x, y, sample_weight, batch_size)
     return batches("fit: validation_data", data, None, None, None, steps, "validation_steps")
 
 

@@ -54,7 +54,7 @@ def table() -> dict[str, type[Layer]]:
     return {**{cls.__name__: cls for cls in [*classes, Sequential]}, **custom_objects.get()}
 
 
-def get(identifier: Any, kind: str = "layer") -> Layer:
+def get(identifier: Any, kind: str = "layer type") -> Layer:
     """Return a layer, from itself or from its description."""
     if isinstance(identifier, (str, type)):  # neither says the arguments
         raise TypeError(f"{kind} must be a Layer, got {identifier!r}")

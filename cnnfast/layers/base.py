@@ -67,7 +67,9 @@ class Layer(Configurable):
         if name is not None and (not isinstance(name, str) or not name or "/" in name):
             raise ValueError(f"{type(self).__name__}: name must be a string without '/', got {name!r}")
         self._name = name
-        self._trainable = bool(trainable)
+        if not isinstance(trainable, bool):
+            raise TypeError(f"{type(self).__name__}: trainable must be True or False, got {trainable!r}")
+        self._trainable = trainable
         self.dtype = None if dtype is None else float_dtype(dtype)
         self.input_shape: Shape = None  # type: ignore[assignment]  # None until the layer is built
         self.output_shape: Shape = None  # type: ignore[assignment]
@@ -125,6 +127,10 @@ class Layer(Configurable):
     def sublayers(self) -> Sequence[Layer]:
         """Layers inside this one, in order."""
         return ()
+
+    def named_sublayers(self) -> list[tuple[str, Layer]]:
+        """The same with the names that model files know them by."""
+        return [(layer.name, layer) for layer in self.sublayers]
 
     @property
     def weights(self) -> list[Parameter]:

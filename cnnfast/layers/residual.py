@@ -32,6 +32,9 @@ class Residual(Layer):
     def sublayers(self) -> Sequence[Layer]:
         return [self.main] if self.shortcut is None else [self.main, self.shortcut]
 
+    def named_sublayers(self) -> list[tuple[str, Layer]]:
+        return list(zip(("main", "shortcut"), self.sublayers))
+
     def _connect(self, input_shape: Shape, dtype: np.dtype) -> Shape:
         for layer in self.sublayers:
             layer._connect(input_shape, dtype)
