@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         regularizers,
         visualize,
     )
-    from .config import config, show_config
+    from .config import show_config
     from .errors import ModelFileError
     from .models import Sequential
     from .saving import load_model
@@ -53,7 +53,6 @@ _MODULES = (
 _NAMES = {
     "ModelFileError": "errors",
     "Sequential": "models",
-    "config": "config",
     "load_model": "saving",
     "show_config": "config",
 }
@@ -64,7 +63,6 @@ __all__ = [
     "__version__",
     "callbacks",
     "clear_cache",
-    "config",
     "datasets",
     "filters",
     "get_num_threads",

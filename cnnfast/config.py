@@ -20,7 +20,9 @@ def config() -> dict[str, Any]:
     import numpy
 
     from . import __version__
-    from .ops import cpu, memory, threads
+    from .ops.cpu import available_isas, current_isa
+    from .ops.memory import cached_bytes
+    from .ops.threads import get_num_threads, openmp_version
 
     def version(package: str) -> str:
         try:
@@ -34,11 +36,11 @@ def config() -> dict[str, Any]:
         "numpy": numpy.__version__,
         "safetensors": version("safetensors"),
         "platform": f"{sys.platform} {platform.machine()}",
-        "isa": cpu.current_isa(),
-        "available_isas": list(cpu.available_isas()),
-        "num_threads": threads.get_num_threads(),
-        "openmp": threads.openmp_version(),
-        "cached_bytes": memory.cached_bytes(),
+        "isa": current_isa(),
+        "available_isas": list(available_isas()),
+        "num_threads": get_num_threads(),
+        "openmp": openmp_version(),
+        "cached_bytes": cached_bytes(),
     }
 
 
