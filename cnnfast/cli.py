@@ -7,7 +7,6 @@ that fails leaves no file behind.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import math
 import os
@@ -23,6 +22,7 @@ from . import datasets
 from .datasets.files import open_regular
 from .explain import LANGUAGES, explain
 from .networks import NETWORKS
+from .saving import write_atomically
 
 
 class UsageError(Exception):
@@ -245,6 +245,7 @@ def _train(arguments: argparse.Namespace) -> None:
     if arguments.learning_rate is not None:
         optimizer.learning_rate = arguments.learning_rate
     model = _new_network(arguments.model, images.shape[1:], len(data.class_names), arguments.seed)
+    model.class_names = data.class_names
     model.compile(optimizer=optimizer, loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     print(f"{len(images):,} training images, {len(test_images):,} test images, {len(data.class_names)} classes")
     model.fit(scaled(images), labels, epochs=arguments.epochs, batch_size=arguments.batch_size)
@@ -341,6 +342,11 @@ def _image_shape(model: cnnfast.Sequential) -> tuple[int, int, int]:
     return shape
 
 
+def class_names(model: cnnfast.Sequential) -> list[str]:
+    """The names that the network was trained with, or numbers."""
+    return model.class_names or [str(i) for i in range(model.output_shape[-1])]
+
+
 def _summary(arguments: argparse.Namespace) -> None:
     cnnfast.load_model(arguments.model).summary()
 
@@ -353,21 +359,8 @@ def _explain(arguments: argparse.Namespace) -> None:
     image = datasets.load_image(arguments.image, (height, width), color_mode=color_mode)
     page = explain(model, scaled(image), lang=arguments.lang, class_names=class_names(model),
                    caption=printable(os.path.basename(arguments.image)))
-    _write(arguments.out, page)
+    write_atomically(arguments.out, page.encode())
     print(f"saved {printable(arguments.out)}")
-
-
-def _write(path: str, text: str) -> None:
-    """Write a file whole or not at all."""
-    temporary = f"{path}.{os.getpid()}.part"
-    try:
-        with open(temporary, "x", encoding="utf-8") as file:
-            file.write(text)
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-        raise
 
 
 def _info(arguments: argparse.Namespace) -> None:

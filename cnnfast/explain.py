@@ -197,7 +197,7 @@ def _layer(layer: Layer, name: str, output: np.ndarray, text: dict[str, Any]) ->
     kind = type(layer).__name__
     sentence = text["kinds"].get(kind, "")
     if multiplications:
-        sentence += " " + text["cost"].format(multiplications=f"{multiplications:,}".replace(",", "\u202f"))
+        sentence += " " + text["cost"].format(multiplications=_grouped(multiplications))
     maps = _as_maps(output)
     shown = maps[:_CHANNELS_SHOWN]
     stats = [(float(m.min()), float(m.mean()), float(m.max()), float((m > 0).mean())) for m in shown]
@@ -207,7 +207,7 @@ def _layer(layer: Layer, name: str, output: np.ndarray, text: dict[str, Any]) ->
     result = {
         "name": name,
         "type": kind,
-        "size": text["size"].format(shape=shape, parameters=parameters),
+        "size": text["size"].format(shape=shape, parameters=_grouped(parameters)),
         "text": sentence,
         "all": len(maps),
         "channels": len(shown),
@@ -223,6 +223,11 @@ def _layer(layer: Layer, name: str, output: np.ndarray, text: dict[str, Any]) ->
         result["largest"] = float(np.abs(kernels).max())
         result["filters"] = np.round(first.reshape(*first.shape[:2], -1).astype(float), 5).tolist()
     return result
+
+
+def _grouped(number: int) -> str:
+    """1 234 567, which reads the same in both languages."""
+    return f"{number:,}".replace(",", "\u202f")
 
 
 def _as_maps(output: np.ndarray) -> np.ndarray:

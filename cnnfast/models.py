@@ -32,6 +32,8 @@ class Sequential(Trainer, Layer):
         network remembers it.
     dtype : "float32" or "float64", optional
         Of the weights and of everything that is computed; float32 by default.
+    class_names : list of str, optional
+        What the outputs stand for. The network only remembers it, also in its file.
 
     Examples
     --------
@@ -43,13 +45,16 @@ class Sequential(Trainer, Layer):
 
     def __init__(
         self, layers: Iterable[Layer] | None = None, trainable: bool = True, name: str | None = None, *,
-        seed: int | None = None, dtype: Any = None, **unknown: Any,
+        seed: int | None = None, dtype: Any = None, class_names: Sequence[str] | None = None, **unknown: Any,
     ) -> None:  # fmt: skip
         super().__init__(name=name, trainable=trainable, dtype=dtype, **unknown)
         if seed is not None and (isinstance(seed, bool) or not hasattr(seed, "__index__") or not 0 <= seed < 2**64):
             raise ValueError(f"Sequential: seed must be an int from 0 to 2**64 - 1, got {seed!r}")
         self._clock = Clock(fresh_seed() if seed is None else int(seed))
         self.seed = self._clock.seed
+        if isinstance(class_names, str) or not all(isinstance(name, str) for name in class_names or ()):
+            raise TypeError(f"Sequential: class_names must be a list of str, got {class_names!r}")
+        self.class_names = None if class_names is None else list(class_names)
         self._layers: list[Layer] = []
         self._input: Input | None = None
         self._init_trainer()

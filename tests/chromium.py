@@ -5,9 +5,19 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-component-update",
          "--disable-background-networking", "--disable-sync", "--remote-debugging-pipe"]
+
+# The browser reads commands from descriptor 3 and writes answers to 4.
+WIRE = """
+import fcntl, os, sys
+pipes = [fcntl.fcntl(int(fd), fcntl.F_DUPFD, 10) for fd in sys.argv[1:3]]
+for fd, pipe in zip((3, 4), pipes):
+    os.dup2(pipe, fd)
+os.execvp(sys.argv[3], sys.argv[3:])
+"""
 
 
 def find():
@@ -22,9 +32,8 @@ class Page:
         to_browser, self._out = os.pipe()
         self._in, from_browser = os.pipe()
         self._process = subprocess.Popen(
-            # The browser reads commands from descriptor 3 and writes answers to 4.
-            ["sh", "-c", f'exec "$@" 3<&{to_browser} 4>&{from_browser}', "sh",
-             program, *FLAGS, f"--user-data-dir={profile}", f"--window-size={width},{height}", "about:blank"],
+            [sys.executable, "-c", WIRE, str(to_browser), str(from_browser), program, *FLAGS,
+             f"--user-data-dir={profile}", f"--window-size={width},{height}", "about:blank"],
             pass_fds=(to_browser, from_browser), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL)
         os.close(to_browser)

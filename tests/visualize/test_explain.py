@@ -1,3 +1,4 @@
+import base64
 import json
 import re
 
@@ -74,7 +75,8 @@ def browser():
 
 @pytest.mark.parametrize("lang, title", [("en", "What the network sees"), ("es", "Lo que ve la red")])
 def test_in_a_real_browser(model, image, tmp_path, browser, lang, title):
-    (tmp_path / "report.html").write_text(explain(model, image, lang=lang, class_names=["a", "b", "c"]), "utf-8")
+    html = explain(model, image, lang=lang, class_names=["a", "b", "c"])
+    (tmp_path / "report.html").write_text(html, "utf-8")
     url = (tmp_path / "report.html").as_uri()
     with chromium.Page(browser, tmp_path / "profile", url) as page:
         assert page.run("document.title") == title == page.run("document.querySelector('h1').textContent")
@@ -92,8 +94,11 @@ def test_in_a_real_browser(model, image, tmp_path, browser, lang, title):
         assert label.startswith(TEXT[lang]["map_alt"].split("{")[0] + "2")
         assert page.run("document.querySelectorAll('#one .filter canvas').length") == 6
         # What is painted is the map: the canvas holds the channel's bytes.
-        painted = page.run("[...document.querySelector('#one canvas').getContext('2d').getImageData(0, 0, 5, 1).data]")
-        assert painted[3::4] == [255] * 5 and painted[0::4] == painted[1::4]
+        painted = page.run("[...document.querySelector('#one canvas').getContext('2d').getImageData(0, 0, 3, 5).data]")
+        many = data_of(html)["layers"][3]
+        expected = base64.b64decode(many["pixels"])[2 * 15 : 3 * 15]
+        assert many["map"] == [5, 3] and bytes(painted[::4]) == bytes(painted[1::4]) == bytes(painted[2::4]) == expected
+        assert painted[3::4] == [255] * 15
         # Every control and picture has a name for a screen reader, and nothing is wider than the window.
         assert page.run("[...document.querySelectorAll('canvas[role=img]')].every(c => c.getAttribute('aria-label'))")
         assert page.run("[...document.querySelectorAll('input, select')].every(i => i.labels[0].textContent.trim())")
