@@ -23,6 +23,7 @@ from .datasets.files import open_regular
 from .explain import LANGUAGES, explain
 from .networks import NETWORKS
 from .saving import write_atomically
+from .visualize.walking import input_shape
 
 
 class UsageError(Exception):
@@ -336,15 +337,16 @@ def _predict(arguments: argparse.Namespace) -> None:
 
 
 def _image_shape(model: cnnfast.Sequential) -> tuple[int, int, int]:
-    shape = tuple(model.input_shape[1:])
-    if len(shape) != 3 or shape[-1] not in (1, 3) or None in shape:
+    shape = input_shape("the command line", model)
+    if len(shape) != 3 or shape[-1] not in (1, 3):
         raise ValueError(f"the network takes {shape}, not images (height, width, 1 or 3)")
-    return shape
+    return shape[0], shape[1], shape[2]
 
 
 def class_names(model: cnnfast.Sequential) -> list[str]:
     """The names that the network was trained with, or numbers."""
-    return model.class_names or [str(i) for i in range(model.output_shape[-1])]
+    classes = (model.output_shape or (0,))[-1] or 0
+    return model.class_names or [str(i) for i in range(classes)]
 
 
 def _summary(arguments: argparse.Namespace) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from .drawing import Path, draw
-from .walking import walk
+from .walking import input_shape, walk
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -45,7 +45,8 @@ def architecture(model: Sequential, *, path: Path | None = None, figure: Figure 
         In the network's order: name, kind, output shape without the batch, parameters, multiplications for one image.
     """
     rows = []
-    output = np.zeros((1, *model.input_shape[1:]), model.dtype)
+    shape = input_shape("architecture", model)
+    output: np.ndarray = np.zeros((1, *shape), np.float32)
     for name, layer in walk(model):
         output = layer(output)
         parameters = sum(weight.size for weight in layer.get_weights())
@@ -54,16 +55,16 @@ def architecture(model: Sequential, *, path: Path | None = None, figure: Figure 
     def paint(figure: Figure) -> None:
         axes = figure.subplots()
         left = 0.0
-        boxes = [("image", tuple(model.input_shape[1:])), *((row.name, row.shape) for row in rows)]
-        for name, shape in boxes:
-            height = math.log2(shape[0]) + 1 if len(shape) == 3 else 1.0
-            width = 0.4 * (math.log2(shape[-1]) + 1) if len(shape) == 3 else 0.4
+        boxes = [("image", shape), *((row.name, row.shape) for row in rows)]
+        for name, size in boxes:
+            height = math.log2(size[0]) + 1 if len(size) == 3 else 1.0
+            width = 0.4 * (math.log2(size[-1]) + 1) if len(size) == 3 else 0.4
             axes.bar(left, height, width, bottom=-height / 2, align="edge", color="#9db9e4", edgecolor="#1f3d6e")
-            axes.text(left + width / 2, height / 2 + 0.15, " × ".join(map(str, shape)), rotation=90, ha="center",
+            axes.text(left + width / 2, height / 2 + 0.15, " × ".join(map(str, size)), rotation=90, ha="center",
                       va="bottom", fontsize=8)
             axes.text(left + width / 2, -height / 2 - 0.15, name, rotation=90, ha="center", va="top", fontsize=8)
             left += width + 0.5
-        tallest = max(math.log2(shape[0]) + 1 if len(shape) == 3 else 1.0 for _, shape in boxes) / 2
+        tallest = max(math.log2(size[0]) + 1 if len(size) == 3 else 1.0 for _, size in boxes) / 2
         axes.set_xlim(-0.5, left)
         axes.set_ylim(-tallest - 4, tallest + 3)
         axes.set_axis_off()

@@ -21,12 +21,25 @@ def walk(model: Sequential, prefix: str = "") -> Iterator[tuple[str, Layer]]:
             yield prefix + layer.name, layer
 
 
+def input_shape(function: str, model: Sequential) -> tuple[int, ...]:
+    """The shape of one image that the network takes."""
+    shape = known(function, model)
+    if None in shape:
+        raise ValueError(f"{function}: model must take images of one size, it takes {shape}")
+    return tuple(size for size in shape if size is not None)
+
+
 def one(function: str, model: Sequential, image: np.ndarray) -> np.ndarray:
     """`image` as a batch of one, in the network's dtype."""
-    image = np.asarray(image)
-    shape = tuple(model.input_shape[1:])
+    image, shape = np.asarray(image), known(function, model)
     if image.ndim == len(shape) - 1 and shape[-1] == 1:
         image = image[..., None]
-    if image.shape != shape:
+    if image.ndim != len(shape) or any(size not in (None, given) for size, given in zip(shape, image.shape)):
         raise ValueError(f"{function}: image must have shape {shape}, got {image.shape}")
     return image[None].astype(model.dtype)
+
+
+def known(function: str, model: Sequential) -> tuple[int | None, ...]:
+    if model.input_shape is None:
+        raise ValueError(f"{function}: model is not built: call fit or build first")
+    return tuple(model.input_shape[1:])

@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import activations, filters
 from .drawing import Path, draw
-from .walking import one, walk
+from .walking import input_shape, one, walk
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -158,7 +158,7 @@ def activation_maximization(
     """
     network = _Differentiable(model)
     index = network.index("activation_maximization", layer)
-    shape = (1, *model.input_shape[1:])
+    shape = (1, *input_shape("activation_maximization", model))
     image = np.random.default_rng(seed).normal(0.5, 0.05, shape).clip(0, 1).astype(model.dtype)
     for _ in range(steps):
         output = network.forward(image)[index]
