@@ -164,7 +164,31 @@ def _remove(path: str) -> None:
 def load_model(
     path: str | os.PathLike[str], *, custom_objects: Mapping[str, type[Layer]] | None = None, check_finite: bool = False
 ) -> Sequential:
-    """Read a model file; see `cnnfast.load_model`."""
+    """Read a network that `Sequential.save` wrote.
+
+    Nothing in the file is run: layers are looked up by name in a dictionary, weights are plain numbers, and every size is
+    checked before memory is taken for it.
+
+    Parameters
+    ----------
+    path : path
+    custom_objects : dict of str to class, optional
+        Layers of your own, by class name.
+    check_finite : bool
+        Refuse weights that are NaN or infinite.
+
+    Returns
+    -------
+    Sequential
+        Compiled, if it was.
+
+    Raises
+    ------
+    ModelFileError
+        Not a model file, damaged, or made by a later version.
+    OSError
+        The file can't be read.
+    """
     return from_bytes(read_regular_file(path), custom_objects=custom_objects, check_finite=check_finite)
 
 
