@@ -306,8 +306,8 @@ class Trainer(_Base):
             if parameter.regularizer is not None:
                 parameter.grad += parameter.regularizer.gradient(parameter.data)
         runs = block.runs(trainable)
-        for run in runs:
-            total = float(grad[run].sum())  # one NaN or infinity is enough to make the sum so
+        if math.isfinite(value):
+            total = sum(float(grad[run].sum()) for run in runs)  # one NaN or infinity is enough to make the sum so
             if not math.isfinite(total):
                 _not_finite("gradient", total, where, x, on_nonfinite)
         optimizer.build(block.data)
