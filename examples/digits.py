@@ -2,7 +2,8 @@
 
     python examples/digits.py --out demo
 
-Writes the trained network, pictures, and a page that walks one image through the network into the folder. Exit code 1 if the test accuracy is below 98 %.
+Writes the trained network, pictures, and a page that walks one image through the network into the folder. The exit code
+is 1 if the test accuracy is below 98 %.
 """
 
 import argparse

@@ -66,7 +66,7 @@ def architecture(model: Sequential, *, path: Path | None = None, figure: Figure 
             left += width + 0.5
         tallest = max(math.log2(size[0]) + 1 if len(size) == 3 else 1.0 for _, size in boxes) / 2
         axes.set_xlim(-0.5, left)
-        axes.set_ylim(-tallest - 4, tallest + 3)
+        axes.set_ylim(-tallest - 2.5, tallest + 2)
         axes.set_axis_off()
 
     draw(paint, path, figure, (2 + 0.7 * len(rows), 5))

@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 Path = str | os.PathLike[str]
+
+_BACKGROUND = (0.75, 0.83, 0.95)
 
 
 def draw(
@@ -32,14 +35,23 @@ def draw(
         figure.savefig(os.fspath(path), dpi=110)
 
 
-def mosaic(images: np.ndarray, columns: int | None = None, gap: int = 1) -> np.ndarray:
-    """Lay images (N, height, width, 1 or 3) out in a grid, with NaN in the gaps; return (rows, columns, 1 or 3)."""
+def mosaic(images: np.ndarray, columns: int | None = None, gap: int = 1, fill: float = np.nan) -> np.ndarray:
+    """Lay images (N, height, width, channels) out in a grid, with `fill` in the gaps; return (rows, columns, channels)."""
     count, height, width, channels = images.shape
-    columns = columns or math.ceil(math.sqrt(count * 2))
-    columns = min(columns, count)
+    columns = min(columns or math.ceil(math.sqrt(count * 2)), count)
     rows = math.ceil(count / columns)
-    canvas = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, channels), np.nan)
+    canvas = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, channels), fill, images.dtype)
     for i, image in enumerate(images):
         top, left = i // columns * (height + gap), i % columns * (width + gap)
-        canvas[top:top + height, left:left + width] = image
-    return np.nan_to_num(canvas, nan=1.0) if channels == 3 else canvas
+        canvas[top : top + height, left : left + width] = image
+    return canvas
+
+
+def show_grid(axes: Axes, images: np.ndarray, columns: int | None = None) -> None:
+    """Draw images (N, height, width, 1 or 3) of values 0 to 1, small ones enlarged, on a colour that none of them has."""
+    zoom = math.ceil(32 / max(images.shape[1:3]))
+    images = images.repeat(zoom, axis=1).repeat(zoom, axis=2)
+    grid = mosaic(images.astype(np.float32), columns, gap=3)
+    axes.imshow(np.where(np.isnan(grid), np.float32(_BACKGROUND), grid), interpolation="nearest")
+    axes.set_anchor("W")
+    axes.set_axis_off()

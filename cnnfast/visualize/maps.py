@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .drawing import Path, draw, mosaic
+from .drawing import Path, draw, show_grid
 from .walking import one, walk
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ..models import Sequential
 
 _MAPS_SHOWN = 16  # channels of one layer in the picture of feature_maps
+_WIDTH = 10.0  # inches of that picture
 
 
 def filters(layer: Layer, *, path: Path | None = None, figure: Figure | None = None) -> np.ndarray:
@@ -55,9 +56,8 @@ def filters(layer: Layer, *, path: Path | None = None, figure: Figure | None = N
         largest = float(np.abs(result).max()) or 1.0
         shown = result if result.shape[-1] == 3 else result[..., :1]
         axes = figure.subplots()
-        axes.imshow(mosaic(0.5 + 0.5 * shown / largest), cmap="gray", vmin=0, vmax=1)
+        show_grid(axes, 0.5 + 0.5 * shown / largest)
         axes.set_title(f"{layer.name}: {len(result)} filters of {' × '.join(map(str, result.shape[1:]))}")
-        axes.set_axis_off()
 
     draw(paint, path, figure, (8, 4.5))
     return result
@@ -90,32 +90,37 @@ def feature_maps(
         output = layer(output)
         maps[name] = output[0]
 
+    shown = {"image": batch[0], **{name: map_ for name, map_ in maps.items() if map_.size > 1}}
+    heights = [_row_height(map_) for map_ in shown.values()]
+
     def paint(figure: Figure) -> None:
-        shown = {"image": batch[0], **{name: map_ for name, map_ in maps.items() if map_.ndim == 3 or map_.size > 1}}
-        rows = figure.subplots(len(shown), gridspec_kw={"height_ratios": [_row_height(map_) for map_ in shown.values()]})
-        for axes, (name, map_) in zip(rows, shown.items()):
+        rows = figure.subplots(len(shown), squeeze=False, gridspec_kw={"height_ratios": heights})
+        for axes, (name, map_) in zip(rows[:, 0], shown.items()):
             _paint_map(axes, name, map_)
 
-    draw(paint, path, figure, (10, 12))
+    draw(paint, path, figure, (_WIDTH, sum(heights) + 0.35 * len(heights)))
     return maps
 
 
 def _row_height(map_: np.ndarray) -> float:
-    return 1.0 if map_.ndim == 3 else 0.35
+    """In inches, of the picture alone."""
+    if map_.ndim != 3:
+        return 0.25
+    height, width, channels = map_.shape
+    return 1.2 if channels in (1, 3) else min(_WIDTH / min(channels, _MAPS_SHOWN) * height / width, 1.5)
 
 
 def _paint_map(axes: Axes, name: str, map_: np.ndarray) -> None:
-    axes.set_axis_off()
     size = " × ".join(map(str, map_.shape))
     if map_.ndim != 3:
-        axes.imshow(map_.reshape(1, -1), cmap="gray", aspect="auto")
-    elif map_.shape[-1] == 3:
-        axes.imshow(map_)
+        axes.imshow(map_.reshape(1, -1), cmap="gray", aspect="auto", interpolation="nearest")
+        axes.set_xticks([])
+        axes.set_yticks([])
     else:
-        channels = map_.transpose(2, 0, 1)[:_MAPS_SHOWN, ..., None]
-        low = channels.min((1, 2), keepdims=True)
-        span = channels.max((1, 2), keepdims=True) - low
-        axes.imshow(mosaic((channels - low) / np.where(span > 0, span, 1), columns=_MAPS_SHOWN), cmap="gray")
+        images = map_[None] if map_.shape[-1] == 3 else map_.transpose(2, 0, 1)[:_MAPS_SHOWN, ..., None]
+        low = images.min((1, 2, 3), keepdims=True)
+        span = images.max((1, 2, 3), keepdims=True) - low
+        show_grid(axes, (images - low) / np.where(span > 0, span, 1), columns=_MAPS_SHOWN)
         if map_.shape[-1] > _MAPS_SHOWN:
             size += f", the first {_MAPS_SHOWN} channels"
     axes.set_title(f"{name}: {size}", loc="left", fontsize=9)

@@ -340,4 +340,5 @@ def _paint_pair(figure: Figure, image: np.ndarray, heat: np.ndarray, title: str,
 def _show_image(axes: Axes, image: np.ndarray, title: str) -> None:
     axes.imshow(image if image.shape[-1] == 3 else image[..., 0], cmap="gray")
     axes.set_title(title, fontsize=10)
-    axes.set_axis_off()
+    axes.set_xticks([])
+    axes.set_yticks([])
