@@ -4,7 +4,7 @@ import importlib
 
 import pytest
 
-import cnnfast
+from cnnfast import ops
 
 from . import cases
 
@@ -24,7 +24,7 @@ def compare(library, benchmark):
         benchmark.group = case.name
         arrays = cases.data(case)
         engine = importlib.import_module(f".engines.{library}", __package__)
-        call, fetch = engine.prepare(case, arrays, cnnfast.get_num_threads(), "auto")
+        call, fetch = engine.prepare(case, arrays, ops.get_num_threads(), "auto")
         assert cases.error(case, arrays, fetch(call())) < 1e-4
         benchmark(call)
 

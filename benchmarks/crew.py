@@ -4,24 +4,28 @@ import json
 import random
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
-from .engines import ENGINES, environment
+from .engines import FAMILIES, environment
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
 class Worker:
-    def __init__(self, name, threads, python=sys.executable):
-        self.name, self.threads, self.python = name, threads, python
+    def __init__(self, family, name, threads):
+        self.name, self.arguments = name, [family, name, str(threads)]
+        extra = FAMILIES[family][name][2] if name in FAMILIES[family] else {}
+        self.environment = environment(extra, threads)
         self.start()
 
     def start(self):
+        self.complaints = tempfile.TemporaryFile("w+")
         self.process = subprocess.Popen(
-            [self.python, "-m", "benchmarks.worker", self.name, str(self.threads)],
-            cwd=ROOT, env=environment(self.name, self.threads),
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1,
+            [sys.executable, "-m", "benchmarks.worker", *self.arguments],
+            cwd=ROOT, env=self.environment, text=True, bufsize=1,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.complaints,
         )  # fmt: skip
 
     def tell(self, **command):
@@ -32,9 +36,11 @@ class Worker:
         if line:
             return json.loads(line)
         code = self.process.wait()
+        self.complaints.seek(0)
+        last = self.complaints.read().strip().rpartition("\n")[2]
         self.start()  # a crash costs its case, not the run
         self.answer()
-        return {"failed": f"the process ended with {code}"}
+        return {"failed": f"the process ended with {code}: {last}"}
 
     def close(self):
         if self.process.poll() is None:
@@ -45,9 +51,10 @@ class Worker:
 class Crew:
     """Context manager: starts the engines that are installed, says which are missing."""
 
-    def __init__(self, names, threads):
+    def __init__(self, family, names, threads):
         self.threads, self.versions, self.missing, self.order = threads, {}, {}, random.Random(threads)
-        self.workers = [Worker(name, threads) for name in [*names, "limits"]]
+        names = [*names, "limits"] if family == "kernels" else names
+        self.workers = [Worker(family, name, threads) for name in names]
         for worker in list(self.workers):
             hello = worker.answer()
             if "missing" in hello:
@@ -65,18 +72,20 @@ class Crew:
         for worker in self.workers:
             worker.close()
 
-    def measure(self, case, rounds, seconds, budget=60.0, tolerance=2e-4):
-        """Interleaved rounds of one case: {engine: {"seconds": [...], "error": e}} and the limits' seconds.
+    def measure(self, job, rounds, seconds, budget=60.0, tolerance=2e-4, judge=None):
+        """Interleaved rounds of one job: {engine: {"seconds": [...], "error": e, "memory": bytes}}.
 
-        An engine whose result is wrong (more than `tolerance` of the largest value) is not timed; one that computes in
-        bfloat16 by default is, and its error shown. After `budget` seconds a case ends with five rounds or more.
+        `judge` gives each answer its "error" where workers cannot. An engine whose result is wrong (`tolerance`) is not
+        timed; one that computes in bfloat16 by default is, and its error shown. After `budget` seconds a job ends with
+        five rounds or more.
         """
         for worker in self.workers:
-            worker.tell(do="prepare", case=case.to_json())
-        results, ready = {}, []
+            worker.tell(do="prepare", job=job)
+        results, ready = {worker.name: worker.answer() for worker in self.workers}, []
+        if judge:
+            judge({name: r for name, r in results.items() if not {"failed", "unsupported"} & set(r)})
         for worker in self.workers:
-            answer = worker.answer()
-            results[worker.name] = answer
+            answer = results[worker.name]
             if "error" in answer and (answer["error"] <= tolerance or worker.name.endswith("-default")):
                 answer["seconds"] = []
                 ready.append(worker)
@@ -91,6 +100,7 @@ class Crew:
                 answer = worker.answer()
                 if "seconds" in answer:
                     results[worker.name]["seconds"].append(answer["seconds"])
+                    results[worker.name]["memory"] = answer["memory"]
                 else:
                     results[worker.name]["failed"] = answer["failed"]
                     ready = [w for w in ready if w is not worker]
@@ -101,10 +111,11 @@ class Crew:
         return results
 
 
-def names(text):
+def names(family, text):
     """Engine names from a comma-separated list; ``all`` is every one."""
-    chosen = list(ENGINES) if text == "all" else [name.strip() for name in text.split(",")]
-    unknown = sorted(set(chosen) - set(ENGINES))
+    known = FAMILIES[family]
+    chosen = list(known) if text == "all" else [name.strip() for name in text.split(",")]
+    unknown = sorted(set(chosen) - set(known))
     if unknown:
-        raise SystemExit(f"unknown engine {', '.join(unknown)}; there are {', '.join(ENGINES)}")
+        raise SystemExit(f"unknown engine {', '.join(unknown)}; there are {', '.join(known)}")
     return chosen

@@ -38,7 +38,7 @@ def arguments(argv):
     options.threads = [int(t) for t in ("2" if options.quick and options.threads == "2,1" else options.threads).split(",")]
     options.rounds = options.rounds or (5 if options.quick else 20)
     options.statistic = options.statistic or ("minimum" if options.quick else "median")
-    options.engines = crew.names(options.engines or (QUICK if options.quick else DEFAULT))
+    options.engines = crew.names("kernels", options.engines or (QUICK if options.quick else DEFAULT))
     options.output = options.output or ("random" if options.random else "quick" if options.quick else "kernels")
     return options
 
@@ -81,18 +81,18 @@ def main(argv=None):
     print(f"{len(chosen)} cases, threads {options.threads}, {options.rounds} rounds; % of the FMA peak or of copy bandwidth")
     started = time.monotonic()
     for threads in options.threads:
-        with crew.Crew(options.engines, threads) as team:
+        with crew.Crew("kernels", options.engines, threads) as team:
             run["versions"], run["missing"] = team.versions, team.missing
             for name, reason in team.missing.items():
                 print(f"missing: {name} ({reason})")
             for case in chosen:
-                results = team.measure(case, options.rounds, options.seconds, options.budget)
+                results = team.measure(case.to_json(), options.rounds, options.seconds, options.budget)
                 measured = {"name": case.name, "case": case.to_json(), "threads": threads, "flops": case.flops,
                             "bytes": case.bytes, "results": results}  # fmt: skip
                 run["cases"].append(report.summarise(measured, options.statistic))
                 print(line(measured), flush=True)
     report.use_run_peak(run["cases"])
-    paths = report.write(run, options.output)
+    paths = report.save(run, options.output)
     print("\n".join(report.summary(run)))
     print(f"{time.monotonic() - started:.0f} s; " + ", ".join(str(p.relative_to(crew.ROOT)) for p in paths))
 

@@ -100,7 +100,7 @@ def _means(rows):
             best = [m["ratio"][m["best_peer"]] for m in chosen if m["best_peer"]]
             cells = ["" if v != v else f"{v:.2f}" for v in [*means, geometric_mean(best)]]
             table.append([title, str(len(chosen)), *cells, str(sum(b < 0.95 for b in best))])
-    return _markdown_table(table)
+    return table_lines(table)
 
 
 def _worst(rows, limit=25):
@@ -112,7 +112,7 @@ def _worst(rows, limit=25):
     for m in slow:
         ratio = m["ratio"][m["best_peer"]]
         table.append([m["name"], f"{ratio:.2f}", m["best_peer"], f"{1e3 * m['median'][OURS]:.3f}", f"{m['fraction'][OURS]:.0%}"])
-    return _markdown_table(table)
+    return table_lines(table)
 
 
 def _table(rows, engines):
@@ -126,10 +126,10 @@ def _table(rows, engines):
         time = f"{1e3 * m['median'][OURS]:.3f}" if OURS in m["median"] else ""
         error = f"{ours['error']:.0e}" if "error" in ours else ""
         table.append([m["name"], time, error, *cells, m["best_peer"] or "", ratio])
-    return _markdown_table(table)
+    return table_lines(table)
 
 
-def _markdown_table(rows):
+def table_lines(rows):
     head, *rest = rows
     rule = ["---"] + ["---:"] * (len(head) - 1)
     return ["| " + " | ".join(row) + " |" for row in [head, rule, *rest]]
@@ -172,12 +172,10 @@ def picture(run, path):
     return True
 
 
-def write(run, name):
-    """results/NAME.json, .md and .png; returns the paths."""
+def save(run, name, page=markdown, draw=picture):
+    """results/NAME.json, .md and, with matplotlib, .png; returns the paths."""
     RESULTS.mkdir(exist_ok=True)
-    paths = [RESULTS / f"{name}.json", RESULTS / f"{name}.md"]
+    paths = [RESULTS / f"{name}.{kind}" for kind in ("json", "md", "png")]
     paths[0].write_text(json.dumps(run, indent=1) + "\n")
-    paths[1].write_text(markdown(run))
-    if picture(run, RESULTS / f"{name}.png"):
-        paths.append(RESULTS / f"{name}.png")
-    return paths
+    paths[1].write_text(page(run))
+    return paths if draw(run, paths[2]) else paths[:2]

@@ -1,4 +1,4 @@
-"""One library in one process, told what to measure by JSON lines on stdin: ``python -m benchmarks.worker ENGINE THREADS``.
+"""One library in one process, told what to measure by JSON lines on stdin: ``python -m benchmarks.worker kernels ENGINE THREADS``.
 
 A process of its own gives each library its allocator, its threads and its environment; taking turns keeps the
 comparison fair when the machine's speed drifts. After its turn a worker waits until its threads have stopped spinning.
@@ -10,9 +10,12 @@ import os
 import sys
 import time
 import traceback
+from pathlib import Path
 
-from . import cases
-from .engines import ENGINES, Unsupported, quickest
+import numpy as np
+
+from . import cases, zoo
+from .engines import FAMILIES, Unsupported, quickest
 from .machine import Machine
 
 
@@ -33,17 +36,29 @@ def mean_seconds(call, seconds):
 
 
 class Library:
-    def __init__(self, name, threads):
-        module, self.variant, _ = ENGINES[name]
+    """One engine; a job is the fields of a `cases.Case`, or a network's name, mode ("infer", "train") and batch size."""
+
+    def __init__(self, family, name, threads):
+        module, self.variant, _ = FAMILIES[family][name]
         self.threads = threads
+        self.prepare = self.prepare_kernel if family == "kernels" else self.prepare_network
         self.module = importlib.import_module(f".engines.{module}", __package__)
         self.about = self.module.version()
 
-    def prepare(self, case):
-        self.drop()
+    def prepare_kernel(self, job):
+        case = cases.Case.from_json(job)
         arrays = cases.data(case)
         self.call, fetch = self.module.prepare(case, arrays, self.threads, self.variant)
         return {"error": cases.error(case, arrays, fetch(self.call()))}
+
+    def prepare_network(self, job):
+        reset_peak_memory()
+        x, labels = zoo.batch(job["network"], job["batch"])
+        make = self.module.prepare_network
+        self.call, fetch = make(job["network"], job["mode"], x, labels, self.threads, self.variant)
+        if job["mode"] == "infer":
+            return {"logits": np.asarray(fetch(self.call()))[:8].tolist()}
+        return {"losses": [fetch(self.call()) for _ in range(3)]}
 
     def drop(self):
         self.call = None
@@ -55,12 +70,12 @@ class Library:
 class Limits:
     """The machine, measured by the same turns: FMA peak in every case, a copy where memory is the limit."""
 
-    def __init__(self, name, threads):
+    def __init__(self, threads):
         self.machine, self.about = Machine(threads), ""
         self.serial = Machine(1)
 
-    def prepare(self, case):
-        self.copy = None
+    def prepare(self, job):
+        self.copy, case = None, cases.Case.from_json(job)
         if not case.flops:
             self.copy = quickest([self.serial.copier(case.bytes), self.machine.copier(case.bytes)])
         return {"error": 0.0}
@@ -72,6 +87,23 @@ class Limits:
         if self.copy is None:
             return 1 / self.machine.flops(2)
         return mean_seconds(self.copy, seconds)
+
+
+def reset_peak_memory():
+    """Linux: the peak of resident memory counts from now on."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return
+
+
+def peak_memory():
+    """Bytes, since `reset_peak_memory` or the start of the process; None where the system does not tell."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return None
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
 
 
 def wait_until_quiet(limit=0.3):
@@ -87,9 +119,9 @@ def wait_until_quiet(limit=0.3):
 def main():
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what a library prints must not mix with the answers
-    name, threads = sys.argv[1], int(sys.argv[2])
+    family, name, threads = sys.argv[1], sys.argv[2], int(sys.argv[3])
     try:
-        library = (Limits if name == "limits" else Library)(name, threads)
+        library = Limits(threads) if name == "limits" else Library(family, name, threads)
     except ImportError as problem:
         print(json.dumps({"missing": str(problem)}), file=answers)
         return
@@ -98,9 +130,10 @@ def main():
         command = json.loads(line)
         try:
             if command["do"] == "prepare":
-                answer = library.prepare(cases.Case.from_json(command["case"]))
+                library.drop()
+                answer = library.prepare(command["job"])
             elif command["do"] == "turn":
-                answer = {"seconds": library.turn(command["seconds"])}
+                answer = {"seconds": library.turn(command["seconds"]), "memory": peak_memory()}
                 wait_until_quiet()
             else:
                 library.drop()

@@ -1,8 +1,9 @@
-"""The libraries that are compared, one module each: ``version()`` and ``prepare(case, arrays, threads, variant)``.
+"""The libraries that are compared, one module each: ``version()``, ``prepare(case, arrays, threads, variant)`` for one
+kernel and ``prepare_network(name, mode, x, labels, threads, variant)`` for a network of `benchmarks.zoo`.
 
-``prepare`` returns ``(call, fetch)``: ``call()`` is what is timed, ``fetch(call())`` its result as a channels-last or HWIO
-array. It may choose the library's best layout and may do beforehand whatever a network does once (compile, reorder weights).
-It raises ``Unsupported`` where the library has no such operation.
+Both return ``(call, fetch)``: ``call()`` is what is timed, ``fetch(call())`` its result as a channels-last or HWIO
+array, the logits, or the loss of a training step. They may choose the library's best layout and may do beforehand whatever a network does once (compile, reorder weights).
+They raise ``Unsupported`` where the library has no such operation.
 """
 
 import os
@@ -17,9 +18,10 @@ class Unsupported(Exception):
 
 # PyTorch's allocator gives big blocks back to the system at once and pays for fresh pages in every call otherwise.
 TUNED_MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(1 << 30), "MALLOC_TRIM_THRESHOLD_": str(2 << 30)}
+COMPILED = {**TUNED_MALLOC, "TORCHINDUCTOR_COMPILE_THREADS": "1"}
 
 # name: (module, variant, environment)
-ENGINES = {
+KERNELS = {
     "cnnfast": ("cnnfast", "auto", {}),
     "cnnfast-direct": ("cnnfast", "direct", {}),
     "cnnfast-avx2": ("cnnfast", "auto", {"CNNFAST_MAX_ISA": "avx2"}),
@@ -28,15 +30,30 @@ ENGINES = {
     "torch-nchw": ("torch", "contiguous", TUNED_MALLOC),
     "onnxruntime": ("onnxruntime", None, {}),
     "openvino": ("openvino", "f32", {}),
-    "openvino-default": ("openvino", "default", {}),
+    "openvino-default": ("openvino", "default", {}),  # may compute in bfloat16
     "ncnn": ("ncnn", None, {}),
 }
+NETWORKS = {
+    "cnnfast": ("cnnfast", "auto", {}),
+    "cnnfast-avx2": ("cnnfast", "auto", {"CNNFAST_MAX_ISA": "avx2"}),
+    "numpy": ("numpy", None, {}),
+    "torch-nhwc": ("torch", "channels_last", TUNED_MALLOC),
+    "torch-nchw": ("torch", "contiguous", TUNED_MALLOC),
+    "torch-compile-nhwc": ("torch", "channels_last compiled", COMPILED),
+    "torch-compile-nchw": ("torch", "contiguous compiled", COMPILED),
+    "keras": ("keras", "graph", {}),
+    "keras-jit": ("keras", "jit", {}),
+    "onnxruntime": ("onnxruntime", None, {}),
+    "openvino": ("openvino", "f32", {}),
+    "openvino-default": ("openvino", "default", {}),
+}
+FAMILIES = {"kernels": KERNELS, "networks": NETWORKS}
 
 
-def environment(name, threads):
+def environment(extra, threads):
     """The environment of an engine's process."""
     count = {k: str(threads) for k in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
-    return {**os.environ, **count, "TF_CPP_MIN_LOG_LEVEL": "3", **(ENGINES[name][2] if name in ENGINES else {})}
+    return {**os.environ, **count, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "", **extra}
 
 
 def quickest(calls, seconds=0.03):

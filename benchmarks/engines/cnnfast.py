@@ -1,6 +1,9 @@
 from functools import partial
 
+import numpy as np
+
 import cnnfast
+from benchmarks.zoo import EPSILON, LEARNING_RATE, MOMENTUM, NETWORKS, weights
 from cnnfast import ops
 
 from . import Unsupported
@@ -11,7 +14,7 @@ def version():
 
 
 def prepare(case, arrays, threads, variant):
-    cnnfast.set_num_threads(threads)
+    ops.set_num_threads(threads)
     a = arrays
     function = {
         ("conv2d", "forward"): "conv2d",
@@ -38,3 +41,55 @@ def prepare(case, arrays, threads, variant):
     if case.op == "max_pool2d":
         return partial(function, a["x"], case.kernel, case.stride, case.padding), lambda y: y
     return partial(function, a["x"]), lambda y: y
+
+
+# --- whole networks
+
+
+def build(layers):
+    """The layers of a network of `benchmarks.zoo`."""
+    from cnnfast import layers as k
+
+    made = []
+    for kind, *how in layers:
+        if kind == "conv":
+            filters, size, stride, padding, groups, bias = how
+            if groups == 0:
+                made.append(k.DepthwiseConv2D(size, stride, padding, use_bias=bias))
+            else:
+                made.append(k.Conv2D(filters, size, stride, padding, groups=groups, use_bias=bias))
+        elif kind == "bn":
+            made.append(k.BatchNormalization(epsilon=EPSILON))
+        elif kind == "relu":
+            made.append(k.ReLU())
+        elif kind == "pool":
+            made.append(k.MaxPooling2D(*how))
+        elif kind == "gap":
+            made.append(k.GlobalAveragePooling2D())
+        elif kind == "flatten":
+            made.append(k.Flatten())
+        elif kind == "dense":
+            made.append(k.Dense(how[0]))
+        else:
+            made.append(k.Residual(build(how[0]), build(how[1]) or None))
+    return made
+
+
+def model(name):
+    """The network with the weights that every library gets."""
+    layers, shape, *_ = NETWORKS[name]
+    net = cnnfast.Sequential([cnnfast.layers.Input(shape), *build(layers)])
+    net.set_weights([w.reshape(v.shape) for w, v in zip(weights(name), net.get_weights(), strict=True)])
+    return net
+
+
+def prepare_network(name, mode, x, labels, threads, variant):
+    ops.set_num_threads(threads)
+    net = model(name)
+    if mode == "infer":
+        return partial(net.predict_on_batch, x), lambda y: y
+    net.compile(
+        cnnfast.optimizers.SGD(LEARNING_RATE, momentum=MOMENTUM),
+        cnnfast.losses.SparseCategoricalCrossentropy(from_logits=True),
+    )
+    return partial(net.train_on_batch, x, labels), lambda loss: float(np.ravel(loss)[0])

@@ -3,6 +3,7 @@ from functools import partial
 import numpy as np
 
 from benchmarks import numpy_baseline
+from benchmarks.zoo import LEARNING_RATE, MOMENTUM, weights
 
 from . import Unsupported
 
@@ -29,3 +30,12 @@ def prepare(case, arrays, threads, variant):
     if case.kind == "input":
         return partial(plan.backward_input, arrays["dy"], arrays["weight"]), lambda y: y
     return partial(plan.backward_weight, x, arrays["dy"]), lambda y: y
+
+
+def prepare_network(name, mode, x, labels, threads, variant):
+    if name != "lenet32-64":
+        raise Unsupported("one network is written out")
+    net = numpy_baseline.ConvNet(x.shape, weights(name))
+    if mode == "train":
+        return partial(net.train_step, x, labels, LEARNING_RATE, MOMENTUM), lambda loss: loss
+    return lambda: net._forward(x, False)[-1], lambda y: y

@@ -3,6 +3,7 @@ import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 from . import Unsupported, planar, quickest
+from .onnx_model import serialized
 
 
 def version():
@@ -64,3 +65,17 @@ def prepare(case, arrays, threads, variant):
     # ORT_ENABLE_ALL works in blocks of channels and reorders at the network's edges, ORT_ENABLE_EXTENDED in planes
     call = quickest([session(levels.ORT_ENABLE_ALL), session(levels.ORT_ENABLE_EXTENDED)])
     return call, lambda y: y.numpy() if len(case.output_shape) == 2 else y.numpy().transpose(0, 2, 3, 1)
+
+
+def prepare_network(name, mode, x, labels, threads, variant):
+    if mode != "infer":
+        raise Unsupported("inference only")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads, options.log_severity_level = threads, 1, 3
+    session = onnxruntime.InferenceSession(serialized(name, len(x)), options, providers=["CPUExecutionProvider"])
+    binding = session.io_binding()
+    binding.bind_ortvalue_input("x", onnxruntime.OrtValue.ortvalue_from_numpy(planar(x)))
+    y = session.get_outputs()[0]
+    output = onnxruntime.OrtValue.ortvalue_from_shape_and_type(y.shape, np.float32)
+    binding.bind_ortvalue_output(y.name, output)
+    return lambda: session.run_with_iobinding(binding), lambda _: output.numpy()

@@ -4,6 +4,7 @@ from openvino import opset13 as op
 from openvino.preprocess import PrePostProcessor
 
 from . import Unsupported, planar, quickest
+from .onnx_model import serialized
 
 CORE = openvino.Core()
 
@@ -42,15 +43,17 @@ def channels_last(network):
     return edges.build()
 
 
+def configuration(threads, variant):
+    config = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1}
+    return config | ({"INFERENCE_PRECISION_HINT": "f32"} if variant == "f32" else {})
+
+
 def prepare(case, arrays, threads, variant):
     if case.kind != "forward":
         raise Unsupported("inference only")
-    config = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1}
-    if variant == "f32":
-        config["INFERENCE_PRECISION_HINT"] = "f32"
 
     def compiled(network, x):
-        request = CORE.compile_model(network, "CPU", config).create_infer_request()
+        request = CORE.compile_model(network, "CPU", configuration(threads, variant)).create_infer_request()
         request.set_input_tensor(0, openvino.Tensor(x, shared_memory=True))
         if case.op == "matmul":
             request.set_input_tensor(1, openvino.Tensor(arrays["weight"], shared_memory=True))
@@ -74,3 +77,17 @@ def prepare(case, arrays, threads, variant):
         return y.transpose(0, 2, 3, 1) if call.planar else y
 
     return call, fetch
+
+
+def prepare_network(name, mode, x, labels, threads, variant):
+    if mode != "infer":
+        raise Unsupported("inference only")
+    network = CORE.read_model(serialized(name, len(x)))
+    request = CORE.compile_model(network, "CPU", configuration(threads, variant)).create_infer_request()
+    x = planar(x)
+    request.set_input_tensor(0, openvino.Tensor(x, shared_memory=True))
+
+    def call(x=x):  # keeps the shared input alive
+        request.infer()
+
+    return call, lambda _: request.get_output_tensor(0).data
