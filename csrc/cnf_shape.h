@@ -101,4 +101,33 @@ static inline void cnf_inside(ptrdiff_t count, ptrdiff_t s, ptrdiff_t p, ptrdiff
   *b = room < 0 ? 0 : room / s + 1 < count ? room / s + 1 : count;
 }
 
+typedef struct { /* the windows over one position, of the `count` of one axis; see cnf_cover */
+  ptrdiff_t s, d, k, window, count, deep;
+  ptrdiff_t step, tap_step; /* from one such window to the next, and how far its tap number falls */
+} cnf_axis;
+
+static inline cnf_axis cnf_axis_of(ptrdiff_t count, ptrdiff_t s, ptrdiff_t d, ptrdiff_t k) {
+  const ptrdiff_t window = (k - 1) * d + 1;
+  ptrdiff_t a = s, b = d;
+  while (b) {
+    ptrdiff_t rest = a % b;
+    a = b, b = rest;
+  }
+  return (cnf_axis){s, d, k, window, count, (window - 1) / s, d / a, s / a};
+}
+
+/* Windows over padded position q * s + rest: how many, the first of them and its tap there. */
+static inline ptrdiff_t cnf_cover(const cnf_axis *axis, ptrdiff_t q, ptrdiff_t rest, ptrdiff_t *first, ptrdiff_t *tap) {
+  const ptrdiff_t low = q - axis->deep + (rest + axis->deep * axis->s >= axis->window);
+  const ptrdiff_t last = q < axis->count ? q : axis->count - 1;
+  ptrdiff_t o = low > 0 ? low : 0, t = (q - o) * axis->s + rest;
+  if (axis->d > 1) {
+    for (; o <= last && t % axis->d; o++) t -= axis->s;
+    t /= axis->d;
+  }
+  *first = o;
+  *tap = t;
+  return o > last ? 0 : (last - o) / axis->step + 1;
+}
+
 #endif

@@ -41,6 +41,14 @@ cdef bint _misses_all(Py_ssize_t n, Py_ssize_t kernel, Py_ssize_t stride, Py_ssi
     return False
 
 
+cdef int _check_map(str func, cnf_pool2d *s) except -1:
+    if s.h < 1 or s.w < 1:
+        raise ValueError(f"{func}: the input must have at least 1 pixel, got {s.h} rows and {s.w} columns")
+    if s.c < 1:
+        raise ValueError(f"{func}: the input must have at least 1 channel, got {s.c}")
+    return 0
+
+
 cdef int _geometry(str func, tuple shape, object kernel_size, object stride, object padding, object dilation, bint ceil,
                    cnf_pool2d *s) except -1:
     """Checks what describes the windows over an input of (N, H, W, C) and fills `s`."""
@@ -52,8 +60,6 @@ cdef int _geometry(str func, tuple shape, object kernel_size, object stride, obj
     cdef Py_ssize_t size[2]
     cdef int axis
     s.n, s.h, s.w, s.c = shape
-    if s.h < 1 or s.w < 1 or s.c < 1:
-        raise ValueError(f"{func}: the input must have at least 1 row, 1 column and 1 channel, got {s.h}, {s.w} and {s.c}")
     pair(kernel_size, func, "kernel_size", 1, kernel)
     pair(kernel_size if stride is None else stride, func, "stride", 1, step)
     pair(dilation, func, "dilation", 1, spread)
@@ -73,6 +79,7 @@ cdef int _geometry(str func, tuple shape, object kernel_size, object stride, obj
                 f"{func}: effective kernel ({window[0]}, {window[1]}) is larger than the padded input "
                 f"({s.h + pads[0] + pads[1]}, {s.w + pads[2] + pads[3]})"
             )
+    _check_map(func, s)
     s.kh, s.kw, s.dh, s.dw = kernel[0], kernel[1], spread[0], spread[1]
     s.pt, s.pb, s.pl, s.pr = pads[0], pads[1], pads[2], pads[3]
     s.oh = _outputs(s.h, window[0], step[0], s.pt, s.pb, ceil)
@@ -422,9 +429,7 @@ def avg_pool2d_backward(dy, input_shape, kernel_size, stride=None, padding=0, ce
 cdef int _map(str func, tuple shape, cnf_pool2d_job *job) except -1:
     cdef cnf_pool2d *s = &job.shape
     s.n, s.h, s.w, s.c = shape
-    if s.h < 1 or s.w < 1 or s.c < 1:
-        raise ValueError(f"{func}: the input must have at least 1 row, 1 column and 1 channel, got {s.h}, {s.w} and {s.c}")
-    return 0
+    return _check_map(func, s)
 
 
 cdef tuple _pooled_shape(cnf_pool2d *s, bint keepdims, bint first):

@@ -29,6 +29,17 @@ def calls(rng, dtype):
     yield "conv2d_backward_input", (dy, weight, x.shape, 1, 1), {}
     yield "conv2d_backward_weight", (x, dy, weight.shape, 1, 1), {}
     yield "conv2d_backward_bias", (dy,), {}
+    windows = (2, 2, 1)
+    y, indices = ref.max_pool2d(x, *windows, return_indices=True)
+    yield "max_pool2d", (x, *windows), {}
+    yield "max_pool2d_backward", (y.astype(dtype), indices, x.shape, *windows), {}
+    yield "avg_pool2d", (x, *windows), {}
+    yield "avg_pool2d_backward", (y.astype(dtype), x.shape, *windows), {}
+    y, indices = ref.global_max_pool2d(x, return_indices=True)
+    yield "global_max_pool2d", (x,), {}
+    yield "global_max_pool2d_backward", (y.astype(dtype), indices, x.shape), {}
+    yield "global_avg_pool2d", (x,), {}
+    yield "global_avg_pool2d_backward", (y.astype(dtype), x.shape), {}
 
 
 @pytest.fixture(params=["float32", "float64"])
