@@ -119,8 +119,16 @@ cdef int perform(cnf_conv2d_job *job, int which, int typenum, str func, object n
     return 0
 
 
-cdef cnp.ndarray _last(object a, bint weight):
-    """A channels-first image (N, C, H, W) or weight (O, I, H, W) as channels-last."""
+cdef cnp.ndarray _last(cnp.ndarray a, str func, str name, bint first, bint weight=False):
+    """An image or a weight as channels-last: itself, or turned if `first`."""
+    if cnp.PyArray_NDIM(a) != 4:
+        if weight:
+            layout = "(cout, cin/groups, kh, kw)" if first else "(kh, kw, cin/groups, cout)"
+        else:
+            layout = "(N, C, H, W)" if first else "(N, H, W, C)"
+        raise ValueError(f"{func}: {name} must be 4-D {layout}, got shape {(<object>a).shape}")
+    if not first:
+        return a
     return <cnp.ndarray>np.ascontiguousarray(np.transpose(a, (2, 3, 1, 0) if weight else (0, 2, 3, 1)))
 
 
@@ -223,16 +231,13 @@ def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, *, a
     """
     cdef str func = "conv2d"
     cdef bint first = is_channels_first(data_format, func)
-    cdef cnp.ndarray xa = as_array(x, func, "input", 4)
-    cdef cnp.ndarray wa = as_like(weight, xa, func, "weight", 4)
+    cdef cnp.ndarray xa = _last(as_array(x, func, "x"), func, "x", first)
+    cdef cnp.ndarray wa = _last(as_like(weight, xa, func, "weight"), func, "weight", first, True)
     cdef cnp.ndarray ba = None
     cdef cnf_conv2d_job job
     cdef cnp.npy_intp shape[4]
     job.activation = activation_code(activation, func)
     _choices(func, algorithm, precision)
-    if first:
-        xa = _last(xa, False)
-        wa = _last(wa, True)
     geometry(&job.shape, func, first, cnp.PyArray_DIMS(xa), cnp.PyArray_DIMS(wa), stride, padding, dilation, groups)
     if bias is not None:
         ba = as_like(bias, xa, func, "bias")
@@ -270,14 +275,11 @@ def conv2d_backward_input(dy, weight, input_shape, stride=1, padding=0, dilation
     """
     cdef str func = "conv2d_backward_input"
     cdef bint first = is_channels_first(data_format, func)
-    cdef cnp.ndarray da = as_array(dy, func, "dy", 4)
-    cdef cnp.ndarray wa = as_like(weight, da, func, "weight", 4)
+    cdef cnp.ndarray da = _last(as_array(dy, func, "dy"), func, "dy", first)
+    cdef cnp.ndarray wa = _last(as_like(weight, da, func, "weight"), func, "weight", first, True)
     cdef cnf_conv2d_job job
     cdef cnp.npy_intp shape[4]
     _choices(func, algorithm, precision)
-    if first:
-        da = _last(da, False)
-        wa = _last(wa, True)
     _extents(input_shape, func, "input_shape", first, False, shape)
     geometry(&job.shape, func, first, shape, cnp.PyArray_DIMS(wa), stride, padding, dilation, groups)
     _check_dy(da, &job.shape, func, first)
@@ -304,14 +306,11 @@ def conv2d_backward_weight(x, dy, weight_shape, stride=1, padding=0, dilation=1,
     """
     cdef str func = "conv2d_backward_weight"
     cdef bint first = is_channels_first(data_format, func)
-    cdef cnp.ndarray xa = as_array(x, func, "input", 4)
-    cdef cnp.ndarray da = as_like(dy, xa, func, "dy", 4)
+    cdef cnp.ndarray xa = _last(as_array(x, func, "x"), func, "x", first)
+    cdef cnp.ndarray da = _last(as_like(dy, xa, func, "dy"), func, "dy", first)
     cdef cnf_conv2d_job job
     cdef cnp.npy_intp shape[4]
     _choices(func, algorithm, precision)
-    if first:
-        xa = _last(xa, False)
-        da = _last(da, False)
     _extents(weight_shape, func, "weight_shape", first, True, shape)
     geometry(&job.shape, func, first, cnp.PyArray_DIMS(xa), shape, stride, padding, dilation, groups)
     _check_dy(da, &job.shape, func, first)
@@ -364,8 +363,6 @@ def conv2d_backward_bias(dy, *, data_format="channels_last", out=None, num_threa
     """
     cdef str func = "conv2d_backward_bias"
     cdef bint first = is_channels_first(data_format, func)
-    cdef cnp.ndarray da = as_array(dy, func, "dy", 4)
-    if first:
-        da = _last(da, False)
+    cdef cnp.ndarray da = _last(as_array(dy, func, "dy"), func, "dy", first)
     cdef cnp.npy_intp *d = cnp.PyArray_DIMS(da)
     return column_sums(func, da, d[0] * d[1] * d[2], d[3], out, num_threads)

@@ -1,7 +1,8 @@
 """Matrix products and dense layers: 1x1 convolutions by other names, on the same kernels.
 
-A product with a transposed operand is a backward pass (A B^T: to the input, A^T B: to the weight), so transposes are
-read in place instead of copied."""
+A product with a transposed right operand is a backward pass to the input (A B^T), so that one is read in place. A transposed
+left operand is copied: as a backward pass to the weight (A^T B) it would be summed in another order, and bits may not
+depend on strides."""
 
 import numpy as np
 
@@ -50,9 +51,6 @@ cdef int _matmul2d(object a, object b, cnp.ndarray y, object num_threads) except
         ba = as_array(b.T, "matmul", "b", 2)
         return _product("matmul", CNF_BACKWARD_INPUT, m, n, k, aa, ba, None, CNF_LINEAR, y, num_threads)
     ba = as_array(b, "matmul", "b", 2)
-    if _is_transposed(a):
-        aa = as_array(a.T, "matmul", "a", 2)
-        return _product("matmul", CNF_BACKWARD_WEIGHT, k, m, n, aa, ba, None, CNF_LINEAR, y, num_threads)
     aa = as_array(a, "matmul", "a", 2)
     return _product("matmul", CNF_FORWARD, m, k, n, aa, ba, None, CNF_LINEAR, y, num_threads)
 
@@ -71,7 +69,7 @@ def matmul(a, b, *, out=None, num_threads=None):
     Parameters
     ----------
     a, b : array_like
-        (..., M, K) and (..., K, N), float32 or float64, of one dtype. Transposed views are read in place.
+        (..., M, K) and (..., K, N), float32 or float64, of one dtype. The bits do not depend on their strides.
     out : ndarray, optional
         Where to write the result.
     num_threads : int, optional

@@ -24,6 +24,9 @@ def work(threads=None):
     y = ops.conv2d(x, w, b, 1, 1, activation="relu", num_threads=threads)
     dw = ops.conv2d_backward_weight(x, y, w.shape, 1, 1, num_threads=threads)
     return hashlib.sha256(y.tobytes() + dw.tobytes()).hexdigest()
+def team(threads):
+    ops.relu(np.ones(1 << 20, np.float32), num_threads=threads)  # has tasks for all
+    return len(os.listdir("/proc/self/task"))
 """
 
 
@@ -37,7 +40,7 @@ def digest():
 
 
 def check_child(code, **environment):
-    child = run_python(SETUP + code, **environment)
+    child = run_python(SETUP + code, OPENBLAS_NUM_THREADS="1", **environment)  # NumPy's threads would be counted with ours
     assert child.returncode == 0, f"exit {child.returncode}\n{child.stdout}{child.stderr}"
     return child.stdout.split()
 
@@ -49,15 +52,14 @@ def test_fork_after_use(digest):
     """The child computes, with as many threads as the parent had: libgomp by itself would hang here."""
     lines = check_child("""
 warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of fork in a process with threads
-count = lambda: len(os.listdir("/proc/self/task"))
-print(work(3), count(), flush=True)
+print(work(3), team(3), flush=True)
 for _ in range(20):
     pid = os.fork()
     if pid == 0:
-        print(work(3), count(), flush=True)
+        print(work(3), team(3), flush=True)
         os._exit(0)
     assert os.waitpid(pid, 0)[1] == 0
-    print(work(3), count(), flush=True)
+    print(work(3), team(3), flush=True)
 """)
     assert lines == [digest, "3"] * 41
 
@@ -238,14 +240,15 @@ def test_bad_num_threads_argument(value, error):
 def test_explicit_count_is_honoured():
     """As many tasks of the system as threads were asked for, and never more than the limit by default."""
     lines = check_child("""
-count = lambda: len(os.listdir("/proc/self/task"))
 ops.set_num_threads(1)
 work()
-print(count())
-work(3)
-print(count())
+print(team(None), team(3), team(5))
+ops.set_num_threads(4)
+print(team(None))
+with ops.threads(2):
+    print(team(None))
 """)
-    assert lines == ["1", "3"]
+    assert lines == ["1", "3", "5", "4", "2"]
 
 
 # --- Python threads ------------------------------------------------------------------------------------------------------
