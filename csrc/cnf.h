@@ -32,13 +32,37 @@ int cnf_isa_detect(void); /* of this CPU */
 #include "cnf_shape.h"
 
 /* ---- jobs ---- */
-typedef struct { /* y[i] = f(x[i], z[i]); task t covers elements [t*chunk, min(n, (t+1)*chunk)) */
-  const void *x, *z;
+typedef struct { /* y[i] = f(x[i], z[i], w[i]); task t covers elements [t*chunk, min(n, (t+1)*chunk)) */
+  const void *x, *z, *w; /* z, w: NULL where f has no such argument */
   void *y;
   ptrdiff_t n, chunk;
   double a, b; /* parameters of f: slope, alpha, ... */
   int mode;
 } cnf_elementwise;
+
+typedef struct { /* rows along the middle axis of (outer, length, inner) arrays; task t covers `chunk` of the outer ones */
+  const void *x, *z;
+  void *y, *loss;          /* loss: one value a row, the gradient of it in backward kernels */
+  const ptrdiff_t *labels; /* a class a row, in [0, length), or NULL: z has the probabilities */
+  ptrdiff_t outer, length, inner, chunk;
+  double a; /* label smoothing */
+} cnf_rows;
+
+typedef struct { /* task t covers elements [t*chunk, min(n, (t+1)*chunk)) */
+  const void *x;
+  void *y;
+  ptrdiff_t n, chunk;
+  uint64_t seed, step, threshold; /* kept: random words >= threshold, which may be 2**32 */
+  double scale;
+} cnf_dropout;
+
+typedef struct { /* param, m (velocity or mean gradient), v (mean squared gradient) change in place; m, v may be NULL */
+  void *param, *m, *v;
+  const void *grad;
+  ptrdiff_t n, chunk;
+  double rate, decay, momentum, memory, eps; /* see optim.inc; decay is weight_decay * lr */
+  int nesterov;
+} cnf_optimizer;
 
 typedef struct { /* pooling: forward x -> y and indices; backward x is dy, y is dx. Task t covers `chunk` rows of y */
   cnf_pool2d shape;

@@ -19,6 +19,14 @@ INLINE __m256d cnf_ldexp_f64(__m256d a, __m256d n) {
   __m256d half = _mm256_floor_pd(_mm256_mul_pd(n, _mm256_set1_pd(0.5)));
   return _mm256_mul_pd(_mm256_mul_pd(a, cnf_exp2i_f64(half)), cnf_exp2i_f64(_mm256_sub_pd(n, half)));
 }
+INLINE __m256 cnf_exponent_f32(__m256 a) {
+  return _mm256_cvtepi32_ps(_mm256_sub_epi32(_mm256_srli_epi32(_mm256_castps_si256(a), 23), _mm256_set1_epi32(127)));
+}
+INLINE __m256d cnf_exponent_f64(__m256d a) { /* the exponent's bits become the last digits of 2**52 */
+  __m256d big = _mm256_set1_pd(0x1p52);
+  __m256i bits = _mm256_or_si256(_mm256_srli_epi64(_mm256_castpd_si256(a), 52), _mm256_castpd_si256(big));
+  return _mm256_sub_pd(_mm256_castsi256_pd(bits), _mm256_set1_pd(0x1p52 + 1023));
+}
 /* Bytes have no masked load: n < 8 of them come and go in pieces of 4, 2, 1. */
 INLINE __m128i cnf_load_bytes(const uint8_t *p, ptrdiff_t n) {
   uint64_t bytes = 0;
@@ -88,7 +96,10 @@ INLINE double cnf_hmax_f64(__m256d a) {
 #define v_store_i32_n(p, n, a) _mm256_maskstore_epi32(p, CNF_MASK(n), CNF_INT(a))
 #define v_pick(a, b, table) cnf_pick_f32(a, b, table)
 #define v_exp2i(a) cnf_exp2i_f32(a)
+#define v_first(a) _mm256_cvtss_f32(a)
+#define v_exponent(a) cnf_exponent_f32(a)
 #define v_ldexp(a, n) cnf_ldexp_f32(a, n)
+#define CNF_MASK_AS_V(n) _mm256_castsi256_ps(CNF_MASK(n))
 #define v_hsum(a) cnf_hsum_f32(a)
 #define v_hmax(a) cnf_hmax_f32(a)
 #define CNF_SIGN _mm256_set1_ps(-0.0f)
@@ -108,7 +119,10 @@ INLINE double cnf_hmax_f64(__m256d a) {
 #define v_store_i32_n(p, n, a) _mm_maskstore_epi32(p, CNF_MASK32(n), CNF_INT(a))
 #define v_pick(a, b, table) cnf_pick_f64(a, b, table)
 #define v_exp2i(a) cnf_exp2i_f64(a)
+#define v_first(a) _mm256_cvtsd_f64(a)
+#define v_exponent(a) cnf_exponent_f64(a)
 #define v_ldexp(a, n) cnf_ldexp_f64(a, n)
+#define CNF_MASK_AS_V(n) _mm256_castsi256_pd(CNF_MASK(n))
 #define v_hsum(a) cnf_hsum_f64(a)
 #define v_hmax(a) cnf_hmax_f64(a)
 #define CNF_SIGN _mm256_set1_pd(-0.0)
@@ -118,6 +132,8 @@ INLINE double cnf_hmax_f64(__m256d a) {
 #define v_load(p) I(loadu)(p)
 #define v_store(p, a) I(storeu)(p, a)
 #define v_load_n(p, n) I(maskload)(p, CNF_MASK(n))
+#define v_load_or(p, n, a) I(blendv)(a, v_load_n(p, n), CNF_MASK_AS_V(n))
+#define v_keep_n(a, n) I(and)(a, CNF_MASK_AS_V(n))
 #define v_store_n(p, n, a) I(maskstore)(p, CNF_MASK(n), a)
 #define v_set1(x) I(set1)(x)
 #define v_zero() I(setzero)()

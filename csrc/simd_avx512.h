@@ -24,6 +24,7 @@ INLINE __m512d cnf_exp2i_f64(__m512d a) {
 #define v_nle(a, b) _mm512_cmp_ps_mask(a, b, _CMP_NLE_UQ)
 #define I(op) _mm512_##op##_ps
 #define v_exp2i(a) cnf_exp2i_f32(a)
+#define v_first(a) _mm512_cvtss_f32(a)
 #define v_gt(a, b) _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ)
 #define v_ge(a, b) _mm512_cmp_ps_mask(a, b, _CMP_GE_OQ)
 #define v_eq(a, b) _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ)
@@ -43,6 +44,7 @@ INLINE __m512d cnf_exp2i_f64(__m512d a) {
 #define v_nle(a, b) _mm512_cmp_pd_mask(a, b, _CMP_NLE_UQ)
 #define I(op) _mm512_##op##_pd
 #define v_exp2i(a) cnf_exp2i_f64(a)
+#define v_first(a) _mm512_cvtsd_f64(a)
 #define v_gt(a, b) _mm512_cmp_pd_mask(a, b, _CMP_GT_OQ)
 #define v_ge(a, b) _mm512_cmp_pd_mask(a, b, _CMP_GE_OQ)
 #define v_eq(a, b) _mm512_cmp_pd_mask(a, b, _CMP_EQ_OQ)
@@ -53,6 +55,8 @@ INLINE __m512d cnf_exp2i_f64(__m512d a) {
 #define v_load(p) I(loadu)(p)
 #define v_store(p, a) I(storeu)(p, a)
 #define v_load_n(p, n) I(maskz_loadu)(CNF_MASK(n), p)
+#define v_load_or(p, n, a) I(mask_loadu)(a, CNF_MASK(n), p)
+#define v_keep_n(a, n) I(maskz_mov)(CNF_MASK(n), a)
 #define v_store_n(p, n, a) I(mask_storeu)(p, CNF_MASK(n), a)
 #define v_set1(x) I(set1)(x)
 #define v_zero() I(setzero)()
@@ -66,6 +70,7 @@ INLINE __m512d cnf_exp2i_f64(__m512d a) {
 #define v_min(a, b) I(min)(a, b)
 #define v_sqrt(a) I(sqrt)(a)
 #define v_ldexp(a, n) I(scalef)(a, n)
+#define v_exponent(a) I(getexp)(a)
 #define v_abs(a) I(abs)(a)
 #define v_round(a) I(roundscale)(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
 #define v_floor(a) I(roundscale)(a, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC)

@@ -20,18 +20,32 @@
 #define VM int /* lane mask */
 #define TI int32_t /* an element of a table for v_pick */
 
+INLINE T CNF_NAME(round)(T a) { /* half to even; adding half of 2**mantissa drops the fraction, larger values have none */
+  const T big = (T)1.5 * ((CNF_UINT)1 << CNF_MANTISSA);
+  return F(fabs)(a) < big / 3 ? (a + big) - big : a;
+}
+INLINE T CNF_NAME(floor)(T a) {
+  T nearest = CNF_NAME(round)(a);
+  return nearest > a ? nearest - 1 : nearest;
+}
+INLINE T CNF_NAME(exponent)(T a) {
+  union { T value; CNF_UINT bits; } u = {a};
+  return (T)((int)(u.bits >> CNF_MANTISSA) - CNF_BIAS);
+}
 INLINE T CNF_NAME(exp2i)(T a) {
   union { CNF_UINT bits; T value; } u = {(CNF_UINT)((int)(a == a ? a : 0) + CNF_BIAS) << CNF_MANTISSA};
   return u.value;
 }
 INLINE T CNF_NAME(ldexp2)(T a, T n) { /* in two steps, so that neither factor leaves the range and only one rounds */
-  T half = F(floor)(n / 2);
+  T half = CNF_NAME(round)(n / 2);
   return a * CNF_NAME(exp2i)(half) * CNF_NAME(exp2i)(n - half);
 }
 
 #define v_load(p) (*(const T *)(p))
 #define v_store(p, a) (*(T *)(p) = (a))
 #define v_load_n(p, n) ((n) > 0 ? *(const T *)(p) : (T)0)
+#define v_load_or(p, n, a) ((n) > 0 ? *(const T *)(p) : (a)) /* lanes from n on are those of a */
+#define v_keep_n(a, n) ((n) > 0 ? (a) : (T)0) /* lanes from n on become 0 */
 #define v_store_n(p, n, a) ((n) > 0 ? (void)(*(T *)(p) = (a)) : (void)0)
 #define v_set1(x) ((T)(x))
 #define v_zero() ((T)0)
@@ -45,10 +59,11 @@ INLINE T CNF_NAME(ldexp2)(T a, T n) { /* in two steps, so that neither factor le
 #define v_min(a, b) ((a) < (b) ? (a) : (b))
 #define v_sqrt(a) F(sqrt)(a)
 #define v_abs(a) F(fabs)(a)
-#define v_round(a) F(rint)(a)
-#define v_floor(a) F(floor)(a)
+#define v_round(a) CNF_NAME(round)(a)
+#define v_floor(a) CNF_NAME(floor)(a)
 #define v_exp2i(a) CNF_NAME(exp2i)(a) /* 2**a for integral a in the normal exponent range */
 #define v_ldexp(a, n) CNF_NAME(ldexp2)(a, n) /* a * 2**n for integral n, |n| below twice the exponent range */
+#define v_exponent(a) CNF_NAME(exponent)(a) /* floor(log2(a)) of a normal a > 0 */
 #define v_gt(a, b) ((a) > (b))
 #define v_ge(a, b) ((a) >= (b))
 #define v_eq(a, b) ((a) == (b))
@@ -58,6 +73,7 @@ INLINE T CNF_NAME(ldexp2)(T a, T n) { /* in two steps, so that neither factor le
 #define v_mask_and(m, k) ((m) & (k))
 #define v_mask_or(m, k) ((m) | (k))
 #define v_mask_any(m) (m)
+#define v_first(a) (a) /* lane 0 */
 #define v_pick(a, b, table) (*(table) ? (b) : (a)) /* lane l: lane table[l] of a followed by b */
 /* n lanes from or to integers in memory: bytes, 32 bits; the lanes hold integral values */
 #define v_load_u8_n(p, n) ((n) > 0 ? (T) * (const uint8_t *)(p) : (T)0)

@@ -6,6 +6,7 @@
 #undef CNF_ISA
 #undef CNF_MANTISSA
 #undef CNF_MASK
+#undef CNF_MASK_AS_V
 #undef CNF_MASK32
 #undef CNF_ROWS_1
 #undef CNF_ROWS_2
@@ -25,6 +26,8 @@
 #undef v_div
 #undef v_eq
 #undef v_exp2i
+#undef v_exponent
+#undef v_first
 #undef v_floor
 #undef v_fma
 #undef v_fnma
@@ -34,9 +37,11 @@
 #undef v_hsum
 #undef v_isnan
 #undef v_ldexp
+#undef v_keep_n
 #undef v_load
 #undef v_load_i32_n
 #undef v_load_n
+#undef v_load_or
 #undef v_load_u8_n
 #undef v_mask_and
 #undef v_mask_any

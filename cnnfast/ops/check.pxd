@@ -9,6 +9,9 @@ cdef cnp.ndarray as_array(object x, str func, str name, int ndim=*)
 # As as_array, but the dtype must be that of `like`.
 cdef cnp.ndarray as_like(object x, cnp.ndarray like, str func, str name, int ndim=*)
 
+# As as_like, but the shape must be that of `like` too.
+cdef cnp.ndarray as_same(object x, cnp.ndarray like, str func, str name)
+
 # Channels-first data (N, C, H, W) as channels-last, and back; a copy.
 cdef cnp.ndarray to_last(cnp.ndarray x)
 cdef object to_first(cnp.ndarray x)

@@ -58,6 +58,13 @@ cdef cnp.ndarray as_like(object x, cnp.ndarray like, str func, str name, int ndi
     return a
 
 
+cdef cnp.ndarray as_same(object x, cnp.ndarray like, str func, str name):
+    cdef cnp.ndarray a = as_like(x, like, func, name)
+    if not cnp.PyArray_SAMESHAPE(a, like):
+        raise ValueError(f"{func}: {name} must have the shape of the other arrays, {(<object>like).shape}, got {(<object>a).shape}")
+    return a
+
+
 cdef cnp.ndarray to_last(cnp.ndarray x):
     return <cnp.ndarray>np.ascontiguousarray(np.moveaxis(x, 1, -1))
 

@@ -7,10 +7,42 @@ cdef extern from "cnf.h" nogil:
     ctypedef void cnf_kernel(const void *job, ptrdiff_t task, int worker) noexcept
 
     ctypedef struct cnf_kernels:
+        cnf_kernel *exp
+        cnf_kernel *log
         cnf_kernel *relu
         cnf_kernel *relu_backward
-        cnf_kernel *exp
+        cnf_kernel *leaky_relu
+        cnf_kernel *leaky_relu_backward
+        cnf_kernel *elu
+        cnf_kernel *elu_backward
         cnf_kernel *sigmoid
+        cnf_kernel *sigmoid_backward
+        cnf_kernel *tanh
+        cnf_kernel *tanh_backward
+        cnf_kernel *silu
+        cnf_kernel *silu_backward
+        cnf_kernel *gelu
+        cnf_kernel *gelu_backward
+        cnf_kernel *gelu_tanh
+        cnf_kernel *gelu_tanh_backward
+        cnf_kernel *add
+        cnf_kernel *moving_average
+        cnf_kernel *softmax
+        cnf_kernel *softmax_backward
+        cnf_kernel *softmax_cross_entropy
+        cnf_kernel *softmax_cross_entropy_backward
+        cnf_kernel *cross_entropy
+        cnf_kernel *cross_entropy_backward
+        cnf_kernel *mse_loss
+        cnf_kernel *mse_loss_backward
+        cnf_kernel *sigmoid_cross_entropy
+        cnf_kernel *sigmoid_cross_entropy_backward
+        cnf_kernel *binary_cross_entropy
+        cnf_kernel *binary_cross_entropy_backward
+        cnf_kernel *sgd_step
+        cnf_kernel *adam_step
+        cnf_kernel *rmsprop_step
+        cnf_kernel *dropout
         cnf_kernel *conv2d_direct
         cnf_kernel *conv2d_backward_input_direct
         cnf_kernel *conv2d_backward_weight_direct
@@ -29,10 +61,36 @@ cdef extern from "cnf.h" nogil:
     ctypedef struct cnf_elementwise:
         const void *x
         const void *z
+        const void *w
         void *y
         ptrdiff_t n, chunk
         double a, b
         int mode
+
+    ctypedef struct cnf_rows:
+        const void *x
+        const void *z
+        void *y
+        void *loss
+        const ptrdiff_t *labels
+        ptrdiff_t outer, length, inner, chunk
+        double a
+
+    ctypedef struct cnf_dropout:
+        const void *x
+        void *y
+        ptrdiff_t n, chunk
+        uint64_t seed, step, threshold
+        double scale
+
+    ctypedef struct cnf_optimizer:
+        void *param
+        void *m
+        void *v
+        const void *grad
+        ptrdiff_t n, chunk
+        double rate, decay, momentum, memory, eps
+        int nesterov
 
     ctypedef struct cnf_conv2d:
         ptrdiff_t n, h, w, c, oh, ow, k

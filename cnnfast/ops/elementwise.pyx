@@ -1,0 +1,41 @@
+"""The one way in which all elementwise ops run."""
+
+cimport numpy as cnp
+
+from cnnfast.ops.check cimport deliver, result
+from cnnfast.ops.cpu cimport CNF_LINEAR, CNF_RELU, CNF_SIGMOID, cnf_elementwise
+from cnnfast.ops.threads cimport run, thread_count
+
+cnp.import_array()
+
+CHUNK = 16384
+
+
+cdef object elementwise(str func, cnf_kernel *kernel, double cost, cnp.ndarray x, cnp.ndarray z, cnp.ndarray w,
+                        double a, double b, int mode, object out, object num_threads):
+    cdef cnf_elementwise job
+    cdef cnp.ndarray y = result(out, func, cnp.PyArray_NDIM(x), cnp.PyArray_DIMS(x), cnp.PyArray_TYPE(x), (x, z, w), x)
+    job.x = cnp.PyArray_DATA(x)
+    job.z = cnp.PyArray_DATA(z) if z is not None else NULL
+    job.w = cnp.PyArray_DATA(w) if w is not None else NULL
+    job.y = cnp.PyArray_DATA(y)
+    job.n = cnp.PyArray_SIZE(x)
+    job.chunk = CHUNK
+    job.a = a
+    job.b = b
+    job.mode = mode
+    cdef Py_ssize_t tasks = (job.n + CHUNK - 1) // CHUNK
+    cdef int workers = thread_count(num_threads, tasks, cost * job.n, func)
+    with nogil:
+        run(kernel, &job, tasks, workers)
+    return deliver(y, out)
+
+
+cdef int activation_mode(object activation, str func) except -1:
+    if activation is None:
+        return CNF_LINEAR
+    if activation == "relu":
+        return CNF_RELU
+    if activation == "sigmoid":
+        return CNF_SIGMOID
+    raise ValueError(f"{func}: activation must be None, 'relu' or 'sigmoid', got {activation!r}")
