@@ -6,9 +6,10 @@ dtype, and returns the gradient of the input."""
 cimport numpy as cnp
 
 from cnnfast.ops.check cimport as_array, as_same, number
+from cnnfast.ops.conv2d cimport activation_code
 from cnnfast.ops.cpu cimport cnf_kernel, cnf_rows, kernels
-from cnnfast.ops.elementwise cimport CHUNK, activation_mode, elementwise
-from cnnfast.ops.rows cimport rows_along, run_rows
+from cnnfast.ops.elementwise cimport elementwise
+from cnnfast.ops.rows cimport rows_along, map_rows
 
 cnp.import_array()
 
@@ -412,7 +413,7 @@ def add(a, b, *, activation=None, out=None, num_threads=None):
         Shape and dtype of `a`.
     """
     cdef cnp.ndarray first = as_array(a, "add", "a"), second = as_same(b, first, "add", "b")
-    cdef int mode = activation_mode(activation, "add")
+    cdef int mode = activation_code(activation, "add")
     return elementwise("add", kernels(cnp.PyArray_TYPE(first)).add, 0.4, first, second, None, 0, 0, mode, out, num_threads)
 
 
@@ -440,7 +441,7 @@ def softmax(x, axis=-1, *, out=None, num_threads=None):
     cdef cnp.ndarray xa = as_array(x, "softmax", "x")
     cdef cnf_rows job
     rows_along(&job, xa, axis, "softmax")
-    return run_rows("softmax", kernels(cnp.PyArray_TYPE(xa)).softmax, &job, 1.2, xa, None, xa, out, num_threads)
+    return map_rows("softmax", kernels(cnp.PyArray_TYPE(xa)).softmax, &job, 1.2, xa, None, xa, out, num_threads)
 
 
 def softmax_backward(dy, y, axis=-1, *, out=None, num_threads=None):
@@ -467,5 +468,5 @@ def softmax_backward(dy, y, axis=-1, *, out=None, num_threads=None):
     cdef cnp.ndarray dya = as_array(dy, "softmax_backward", "dy"), ya = as_same(y, dya, "softmax_backward", "y")
     cdef cnf_rows job
     rows_along(&job, dya, axis, "softmax_backward")
-    return run_rows(
+    return map_rows(
         "softmax_backward", kernels(cnp.PyArray_TYPE(dya)).softmax_backward, &job, 0.6, dya, ya, dya, out, num_threads)

@@ -9,6 +9,3 @@ cdef object elementwise(str func, cnf_kernel *kernel, double cost, cnp.ndarray x
 
 # How many elements a task has: fixed, so that nothing depends on the thread count.
 cdef Py_ssize_t CHUNK
-
-# CNF_LINEAR, CNF_RELU or CNF_SIGMOID.
-cdef int activation_mode(object activation, str func) except -1

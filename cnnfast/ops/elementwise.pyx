@@ -3,7 +3,7 @@
 cimport numpy as cnp
 
 from cnnfast.ops.check cimport deliver, result
-from cnnfast.ops.cpu cimport CNF_LINEAR, CNF_RELU, CNF_SIGMOID, cnf_elementwise
+from cnnfast.ops.cpu cimport cnf_elementwise
 from cnnfast.ops.threads cimport run, thread_count
 
 cnp.import_array()
@@ -29,13 +29,3 @@ cdef object elementwise(str func, cnf_kernel *kernel, double cost, cnp.ndarray x
     with nogil:
         run(kernel, &job, tasks, workers)
     return deliver(y, out)
-
-
-cdef int activation_mode(object activation, str func) except -1:
-    if activation is None:
-        return CNF_LINEAR
-    if activation == "relu":
-        return CNF_RELU
-    if activation == "sigmoid":
-        return CNF_SIGMOID
-    raise ValueError(f"{func}: activation must be None, 'relu' or 'sigmoid', got {activation!r}")

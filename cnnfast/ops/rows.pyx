@@ -33,14 +33,19 @@ cdef int rows_along(cnf_rows *job, cnp.ndarray x, object axis, str func) except 
     return 0
 
 
-cdef object run_rows(str func, cnf_kernel *kernel, cnf_rows *job, double cost, cnp.ndarray x, cnp.ndarray z,
+cdef int run_rows(str func, cnf_kernel *kernel, cnf_rows *job, double cost, object num_threads) except -1:
+    cdef Py_ssize_t tasks = (job.outer + job.chunk - 1) // job.chunk
+    cdef int workers = thread_count(num_threads, tasks, cost * job.outer * job.length * job.inner, func)
+    with nogil:
+        run(kernel, job, tasks, workers)
+    return 0
+
+
+cdef object map_rows(str func, cnf_kernel *kernel, cnf_rows *job, double cost, cnp.ndarray x, cnp.ndarray z,
                      cnp.ndarray inplace, object out, object num_threads):
     cdef cnp.ndarray y = result(out, func, cnp.PyArray_NDIM(x), cnp.PyArray_DIMS(x), cnp.PyArray_TYPE(x), (x, z), inplace)
     job.x = cnp.PyArray_DATA(x)
     job.z = cnp.PyArray_DATA(z) if z is not None else NULL
     job.y = cnp.PyArray_DATA(y)
-    cdef Py_ssize_t tasks = (job.outer + job.chunk - 1) // job.chunk
-    cdef int workers = thread_count(num_threads, tasks, cost * cnp.PyArray_SIZE(x), func)
-    with nogil:
-        run(kernel, job, tasks, workers)
+    run_rows(func, kernel, job, cost, num_threads)
     return deliver(y, out)
