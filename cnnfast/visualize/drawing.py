@@ -52,6 +52,6 @@ def show_grid(axes: Axes, images: np.ndarray, columns: int | None = None) -> Non
     zoom = math.ceil(32 / max(images.shape[1:3]))
     images = images.repeat(zoom, axis=1).repeat(zoom, axis=2)
     grid = mosaic(images.astype(np.float32), columns, gap=3)
-    axes.imshow(np.where(np.isnan(grid), np.float32(_BACKGROUND), grid), interpolation="nearest")
+    axes.imshow(np.where(np.isnan(grid), np.array(_BACKGROUND, np.float32), grid), interpolation="nearest")
     axes.set_anchor("W")
     axes.set_axis_off()
