@@ -142,7 +142,8 @@ class Sequential(Trainer, Layer):
             if self._input is None:
                 raise ValueError("build: input_shape is needed, or an Input in front")
             input_shape = (None, *self._input.shape)
-        dtype = self.dtype or (self._input.dtype if self._input else None) or np.dtype(np.float32)
+        given = self.dtype if self._input is None or self._input.dtype is None else self._input.dtype
+        dtype = np.dtype(np.float32) if given is None else given
         self._connect((None, *tuple(input_shape)[1:]), dtype)
         self._adopt()
 
@@ -171,7 +172,7 @@ class Sequential(Trainer, Layer):
             self.check_input(input_shape)
         for layer in self._layers:
             shape = layer._connect(shape, dtype)
-        if self.dtype not in (None, dtype):
+        if self.dtype is not None and self.dtype != dtype:
             raise ValueError(f'layer "{self.name}": dtype {self.dtype} in a network of {dtype}')
         self.dtype, self.input_shape, self.output_shape = dtype, input_shape, shape
         return shape

@@ -6,12 +6,13 @@ network that they make must have exactly the tensors of the file, and only then 
 description carry a SHA-256, so a flipped bit is found. The whole file is read through one descriptor, not mapped: a file
 that somebody truncates meanwhile would end the process.
 
-Format 1. Metadata: "cnnfast" is the description (JSON), "cnnfast.sha256" the checksums by name (JSON; the description's own
-under ""). Tensors: "<layer>/<weight>" and, for the optimizer, "optimizer:<slot>/<layer>/<weight>".
+Format 1. Metadata: "cnnfast" is two lines of JSON, the checksums by name (the description's own under "") and the
+description. Tensors: "<layer>/<weight>" and, for the optimizer, "optimizer:<slot>/<layer>/<weight>".
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -39,7 +40,7 @@ MAX_DEPTH = 32  # of nested JSON
 MAX_RANK = 8
 MAX_NAME = 1024
 
-_DTYPES = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
+_DTYPES: dict[str, np.dtype] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
 _FORMATS = {  # how files of other kinds begin
     b"\x80": "a Python pickle; cnnfast never loads pickles",
     b"PK\x03\x04": "a zip file (.npz, .keras, PyTorch); cnnfast loads its own format",
@@ -75,7 +76,7 @@ def to_bytes(model: Sequential) -> bytes:
         description = json.dumps(_describe(model), allow_nan=False, separators=(",", ":"))
         _parse(description, "the description")  # what can't be read again is not written
         checksums = {"": _sha256(description.encode()), **{name: _sha256(data) for name, data in tensors.items()}}
-        metadata = {"cnnfast": description, "cnnfast.sha256": json.dumps(checksums, separators=(",", ":"))}
+        metadata = {"cnnfast": json.dumps(checksums, separators=(",", ":")) + "\n" + description}
         return save({name: np.ascontiguousarray(data) for name, data in tensors.items()}, metadata)
 
 
@@ -152,10 +153,8 @@ def _is_running(process: int) -> bool:
 
 
 def _remove(path: str) -> None:
-    try:
+    with contextlib.suppress(OSError):
         os.unlink(path)
-    except OSError:
-        pass
 
 
 # --- reading -------------------------------------------------------------------------------------------------------------
@@ -341,12 +340,13 @@ def _parse(text: str, what: str) -> Any:
 
 
 def _checked_description(metadata: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, Any]]:
-    if set(metadata) != {"cnnfast", "cnnfast.sha256"}:
+    if set(metadata) != {"cnnfast"}:
         raise ModelFileError("the file describes no cnnfast network: it is another program's safetensors file")
-    checksums = _parse(metadata["cnnfast.sha256"], "the list of checksums")
-    if not isinstance(checksums, dict) or checksums.get("") != _sha256(metadata["cnnfast"].encode()):
+    checksums_text, _, text = metadata["cnnfast"].partition("\n")
+    checksums = _parse(checksums_text, "the list of checksums")
+    if not isinstance(checksums, dict) or checksums.get("") != _sha256(text.encode("utf-8", "surrogatepass")):
         raise ModelFileError("checksum of the description does not match")
-    description = _parse(metadata["cnnfast"], "the description")
+    description = _parse(text, "the description")
     version = description.get("format") if isinstance(description, dict) else None
     if type(version) is not int or version < 1:
         raise ModelFileError(f"unknown format {_shown(version)}")
@@ -369,7 +369,7 @@ def _model(description: Mapping[str, Any]) -> Sequential:
     shape = description["input_shape"]
     if not isinstance(shape, list) or not shape or not all(n is None or (type(n) is int and n > 0) for n in shape):
         raise ModelFileError(f"bad input_shape {_shown(shape)}")
-    model._connect(tuple(shape), model.dtype or np.dtype(np.float32))
+    model._connect(tuple(shape), np.dtype(np.float32) if model.dtype is None else model.dtype)
     return model
 
 

@@ -63,11 +63,11 @@ def test_set_weights_takes_all_or_nothing():
 
 
 def test_seed_decides_the_weights_and_nothing_global_does():
-    state = np.random.get_state()[1].copy()  # noqa: NPY002
+    state = np.random.get_state()[1].copy()
     a, b, c = small(seed=0), small(seed=0), small(seed=1)
     assert all((u == v).all() for u, v in zip(a.get_weights(), b.get_weights()))
     assert not (a.get_weights()[0] == c.get_weights()[0]).all()
-    assert (np.random.get_state()[1] == state).all()  # noqa: NPY002
+    assert (np.random.get_state()[1] == state).all()
     unseeded = Sequential([layers.Input((3,)), layers.Dense(2)])
     again = Sequential([layers.Input((3,)), layers.Dense(2)], seed=unseeded.seed)
     np.testing.assert_array_equal(unseeded.get_weights()[0], again.get_weights()[0])

@@ -202,7 +202,7 @@ class Layer(Configurable):
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         """Make the weights for inputs of `input_shape`, whose first axis is the batch (None)."""
-        self._connect((None, *tuple(input_shape)[1:]), self.dtype or np.dtype(np.float32))
+        self._connect((None, *tuple(input_shape)[1:]), np.dtype(np.float32) if self.dtype is None else self.dtype)
         self._allocate(np.random.default_rng())
         assert self._block is not None
         self._block.with_gradients()
@@ -210,7 +210,7 @@ class Layer(Configurable):
     def _connect(self, input_shape: Shape, dtype: np.dtype) -> Shape:
         """Fit the layer to its input's shape, without any values; return the output's shape."""
         self.check_input(input_shape)
-        if self.dtype not in (None, dtype):
+        if self.dtype is not None and self.dtype != dtype:
             raise ValueError(f'layer "{self.name}": dtype {self.dtype} in a network of {dtype}')
         if not self.built:
             self._parameters.clear()

@@ -7,8 +7,8 @@ import pickle
 
 import numpy as np
 import pytest
-from cases import CASES
 from gradients import check_layer, randomize
+from layer_cases import CASES
 
 from cnnfast import layers
 
