@@ -168,13 +168,13 @@ def test_named_shapes(isa, case, dtype, rng):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_every_channel_count_and_width(isa, dtype, rng):
     """Through more than two blocks of the widest tile, in each extent that a kernel cuts up."""
-    for extent in range(1, 98):
+    lanes = {"scalar": 4, "avx2": 32, "avx512": 64}[isa] // np.dtype(dtype).itemsize or 1
+    for extent in range(1, max(6 * lanes + 2, 32)):
         check_exact(Case((1, 2, 3, 2), (2, 2, 2, extent)), rng, dtype)
         check_exact(Case((1, 2, 3, extent), (2, 2, extent, 2)), rng, dtype)
-        if extent < 70:
-            check_exact(Case((1, 2, extent, 2), (2, 1, 2, 3)), rng, dtype)
-            check_exact(Case((1, 3, 3, extent), (2, 2, 1, extent), padding=1, groups=extent), rng, dtype)
-            check_exact(Case((1, 1, extent, 3), (1, 1, 3, 5)), rng, dtype)
+        check_exact(Case((1, 2, extent, 2), (2, 1, 2, 3)), rng, dtype)
+        check_exact(Case((1, 1, extent, 3), (1, 1, 3, 5)), rng, dtype)
+        check_exact(Case((1, 3, 3, extent), (2, 2, 1, extent), padding=1, groups=extent), rng, dtype)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -188,17 +188,16 @@ def test_padding_grammar(isa, kernel, stride, dilation, dtype, rng):
 
 
 REAL = [
-    Case((2, 12, 12, 256), (3, 3, 256, 17), padding=1),  # n = 2304
+    Case((1, 9, 9, 256), (3, 3, 256, 9), padding=1),  # n = 2304
     Case((2, 5, 5, 512), (3, 3, 512, 8)),  # n = 4608
     Case((8, 57, 55, 1), (3, 3, 1, 3)),  # n = 25080 for the weights' gradient
-    Case((2, 8, 8, 40), (1, 1, 40, 300)),
+    Case((2, 8, 8, 40), (1, 1, 40, 100)),
     Case((3, 20, 20, 24), (5, 5, 1, 24), padding=2, groups=24),
     Case((2, 15, 15, 12), (7, 7, 3, 16), stride=2, padding=3, groups=4, data_format="channels_first"),
 ]
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("algorithm", ["auto", "direct"])
+@pytest.mark.parametrize("dtype, algorithm", [(np.float32, "auto"), (np.float32, "direct"), (np.float64, "auto")])
 @pytest.mark.parametrize("case", REAL, ids=repr)
 def test_real_data(isa, case, algorithm, dtype, rng):
     for fill in (lambda shape: rng.normal(size=shape), rng.random):  # the second cancels nothing: long sums are hardest
@@ -217,7 +216,7 @@ WINOGRAD = [  # 3x3, stride 1
     Case((2, 14, 14, 32), (3, 3, 32, 48), padding=1),
     Case((1, 13, 17, 17), (3, 3, 17, 33), padding=1),
     Case((1, 5, 30, 16), (3, 3, 16, 20), padding="valid"),
-    Case((1, 28, 28, 64), (3, 3, 64, 64), padding="same", data_format="channels_first"),
+    Case((1, 19, 20, 40), (3, 3, 40, 64), padding="same", data_format="channels_first"),
     Case((1, 3, 3, 20), (3, 3, 20, 16), padding=((0, 2), (1, 1))),
     Case((1, 1, 1, 16), (3, 3, 16, 16), padding=1),
 ]
