@@ -21,7 +21,7 @@ class Worker:
         self.start()
 
     def start(self):
-        self.complaints = tempfile.TemporaryFile("w+")
+        self.complaints = tempfile.TemporaryFile("w+")  # noqa: SIM115
         self.process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.worker", *self.arguments],
             cwd=ROOT, env=self.environment, text=True, bufsize=1,

@@ -45,7 +45,7 @@ def arguments(argv):
 
 def jobs(options):
     found = []
-    for name, (_, shape, training, inference) in zoo.NETWORKS.items():
+    for name, (_, _, training, inference) in zoo.NETWORKS.items():
         found += [{"network": name, "mode": "train", "batch": training}]
         found += [{"network": name, "mode": "infer", "batch": size} for size in inference]
     return [

@@ -1,4 +1,6 @@
-"""One library in one process, told what to measure by JSON lines on stdin: ``python -m benchmarks.worker kernels ENGINE THREADS``.
+"""One library in one process, told what to measure by JSON lines on stdin.
+
+``python -m benchmarks.worker kernels|networks ENGINE THREADS``
 
 A process of its own gives each library its allocator, its threads and its environment; taking turns keeps the
 comparison fair when the machine's speed drifts. After its turn a worker waits until its threads have stopped spinning.

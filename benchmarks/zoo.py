@@ -81,6 +81,16 @@ NETWORKS = {
 }
 
 
+def with_activations(layers):
+    """(kind, arguments, activation): a ReLU after a convolution or a dense layer as the layer's own, as users write it."""
+    previous_fused = False
+    for (kind, *how), after in zip(layers, [*layers[1:], (None,)]):
+        fused = kind in ("conv", "dense") and after[0] == "relu"
+        if kind != "relu" or not previous_fused:
+            yield kind, how, "relu" if fused else None
+        previous_fused = fused
+
+
 def batch(name, size):
     """Images and labels, the same in every process."""
     rng = np.random.default_rng(5)

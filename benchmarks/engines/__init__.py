@@ -1,9 +1,9 @@
 """The libraries that are compared, one module each: ``version()``, ``prepare(case, arrays, threads, variant)`` for one
 kernel and ``prepare_network(name, mode, x, labels, threads, variant)`` for a network of `benchmarks.zoo`.
 
-Both return ``(call, fetch)``: ``call()`` is what is timed, ``fetch(call())`` its result as a channels-last or HWIO
-array, the logits, or the loss of a training step. They may choose the library's best layout and may do beforehand whatever a network does once (compile, reorder weights).
-They raise ``Unsupported`` where the library has no such operation.
+Both return ``(call, fetch)``: ``call()`` is what is timed, ``fetch(call())`` its result as a channels-last or HWIO array, the
+logits, or the loss of a training step. They may choose the library's best layout and may do beforehand whatever a network
+does once (compile, reorder weights). They raise ``Unsupported`` where the library has no such operation.
 """
 
 import os

@@ -3,7 +3,7 @@ from functools import partial
 import numpy as np
 
 import cnnfast
-from benchmarks.zoo import EPSILON, LEARNING_RATE, MOMENTUM, NETWORKS, weights
+from benchmarks.zoo import EPSILON, LEARNING_RATE, MOMENTUM, NETWORKS, weights, with_activations
 from cnnfast import ops
 
 from . import Unsupported
@@ -51,28 +51,38 @@ def build(layers):
     from cnnfast import layers as k
 
     made = []
-    for kind, *how in layers:
+    for kind, how, activation in with_activations(layers):
         if kind == "conv":
             filters, size, stride, padding, groups, bias = how
+            padding = keras_padding(made, *how[1:4])
             if groups == 0:
-                made.append(k.DepthwiseConv2D(size, stride, padding, use_bias=bias))
+                made.append(k.DepthwiseConv2D(size, stride, padding, use_bias=bias, activation=activation))
             else:
-                made.append(k.Conv2D(filters, size, stride, padding, groups=groups, use_bias=bias))
+                made.append(k.Conv2D(filters, size, stride, padding, groups=groups, use_bias=bias, activation=activation))
         elif kind == "bn":
             made.append(k.BatchNormalization(epsilon=EPSILON))
         elif kind == "relu":
             made.append(k.ReLU())
         elif kind == "pool":
-            made.append(k.MaxPooling2D(*how))
+            made.append(k.MaxPooling2D(*how[:2], keras_padding(made, *how)))  # pads with zeros, after a ReLU
         elif kind == "gap":
             made.append(k.GlobalAveragePooling2D())
         elif kind == "flatten":
             made.append(k.Flatten())
         elif kind == "dense":
-            made.append(k.Dense(how[0]))
+            made.append(k.Dense(how[0], activation=activation))
         else:
             made.append(k.Residual(build(how[0]), build(how[1]) or None))
     return made
+
+
+def keras_padding(made, size, stride, padding):
+    """Symmetric padding in Keras's words: "same", or a layer of zeros before."""
+    if padding and stride == 1 and 2 * padding == size - 1:
+        return "same"
+    if padding:
+        made.append(cnnfast.layers.ZeroPadding2D(padding))
+    return "valid"
 
 
 def model(name):

@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from benchmarks.zoo import EPSILON, LEARNING_RATE, MOMENTUM, NETWORKS, weights
+from benchmarks.zoo import EPSILON, LEARNING_RATE, MOMENTUM, NETWORKS, weights, with_activations
 
 from . import Unsupported
 
@@ -19,7 +19,7 @@ def prepare(case, arrays, threads, variant):
 def build(layers, x, arrays):
     """The network applied to `x`, with its weights."""
     k = keras.layers
-    for kind, *how in layers:
+    for kind, how, activation in with_activations(layers):
         if kind == "conv":
             filters, size, stride, padding, groups, bias = how
             mode = "valid"
@@ -28,9 +28,9 @@ def build(layers, x, arrays):
             elif padding:
                 x = k.ZeroPadding2D(padding)(x)
             if groups == 0:
-                layer = k.DepthwiseConv2D(size, stride, mode, use_bias=bias)
+                layer = k.DepthwiseConv2D(size, stride, mode, use_bias=bias, activation=activation)
             else:
-                layer = k.Conv2D(filters, size, stride, mode, groups=groups, use_bias=bias)
+                layer = k.Conv2D(filters, size, stride, mode, groups=groups, use_bias=bias, activation=activation)
         elif kind == "bn":
             layer = k.BatchNormalization(epsilon=EPSILON)
         elif kind == "relu":
@@ -45,7 +45,7 @@ def build(layers, x, arrays):
         elif kind == "flatten":
             layer = k.Flatten()
         elif kind == "dense":
-            layer = k.Dense(how[0])
+            layer = k.Dense(how[0], activation=activation)
         else:
             main = build(how[0], x, arrays)
             x = k.Add()([main, build(how[1], x, arrays)])
