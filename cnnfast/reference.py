@@ -302,6 +302,16 @@ def add(a, b, *, activation=None):
     return _activate(_array(a) + _array(b), activation)
 
 
+def exp(x):
+    with np.errstate(over="ignore"):
+        return np.exp(_array(x))
+
+
+def log(x):
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.log(_array(x))
+
+
 def relu(x):
     """NaN and -0.0 pass."""
     x = _array(x)

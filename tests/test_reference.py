@@ -325,6 +325,8 @@ def test_activations_at_the_edges():
         y = op(edges)
         assert np.isnan(y[0]) and not np.isnan(y[1:]).any()
     assert np.signbit(ref.relu(-0.0))
+    np.testing.assert_array_equal(ref.exp(edges), [np.nan, np.inf, 0, 1, np.inf, 0])
+    np.testing.assert_array_equal(ref.log([-1.0, 0.0, np.e]), [np.nan, -np.inf, 1])
     np.testing.assert_array_equal(ref.relu_backward(np.ones(3), [np.nan, 0.0, 1.0]), [0, 0, 1])
 
 

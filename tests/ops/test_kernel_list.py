@@ -1,7 +1,7 @@
 """Nothing untested can exist: every kernel of the one list runs here, on every ISA and dtype, and its result is right.
 
 The calls below are small; each op's own test file is where it is tried hard. A kernel that no call reaches fails this file
-by name: add the op's call to `CALLS`.
+by name: add its op to `calls`.
 """
 
 import numpy as np
@@ -18,8 +18,39 @@ def calls(rng, dtype):
     """(op, arguments, options); the reference takes the same."""
     x, weight, bias = (integers(rng, shape, dtype) for shape in [(2, 9, 9, 6), (3, 3, 6, 8), (8,)])
     dy = integers(rng, (2, 9, 9, 8), dtype)
-    yield "relu", (x,), {}
-    yield "relu_backward", (x, x), {}
+    for op in ("exp", "relu", "leaky_relu", "elu", "sigmoid", "tanh", "silu", "gelu", "softmax"):
+        yield op, (x,), {}
+    yield "log", (np.abs(x) + dtype.type(1),), {}
+    yield "gelu", (x, "tanh"), {}
+    for op in ("relu_backward", "leaky_relu_backward", "elu_backward", "silu_backward", "gelu_backward"):
+        yield op, (x, x), {}
+    yield "gelu_backward", (x, x, "tanh"), {}
+    p, target = np.abs(x) / 8 + dtype.type(0.25), np.abs(x) / 4
+    for op in ("sigmoid_backward", "tanh_backward", "softmax_backward"):
+        yield op, (x, p), {}
+    yield "add", (x, x), dict(activation="relu")
+    labels, dloss = rng.integers(0, 6, x.shape[:-1]), x[..., 0]
+    yield "softmax_cross_entropy", (x, labels), {}
+    yield "softmax_cross_entropy_backward", (dloss, p, labels), {}
+    yield "cross_entropy", (p, labels), {}
+    yield "cross_entropy_backward", (dloss, p, labels), {}
+    yield "mse_loss", (x, target), {}
+    yield "mse_loss_backward", (dloss, x, target), {}
+    for op in ("sigmoid_cross_entropy", "binary_cross_entropy"):
+        yield op, (p, target), {}
+        yield op + "_backward", (x, p, target), {}
+    yield "dropout", (x, 0.25), dict(seed=3, step=5)
+    yield "moving_average", (x, p, 0.75), {}
+    mean, var = ref.batch_norm_stats(x)
+    statistics = mean.astype(dtype), var.astype(dtype)
+    yield "batch_norm", (x, *statistics), {}
+    yield "batch_norm_stats", (x,), {}
+    yield "batch_norm_backward", (p, x, *statistics), {}
+    yield "batch_norm_backward", (p, x, *statistics), dict(training=False)
+    lr = dict(lr=0.5, weight_decay=0.25)
+    yield "sgd_step", (x, p, target), dict(momentum=0.5, **lr)
+    yield "adam_step", (x, p, target, p), dict(beta_1=0.75, beta_2=0.5, eps=0.25, step=3, **lr)
+    yield "rmsprop_step", (x, p, p, target), dict(rho=0.75, eps=0.25, momentum=0.5, **lr)
     yield "matmul", (x[0], x[1].transpose(0, 2, 1)), {}
     yield "dense", (x, weight[0, 0], bias), {}
     yield "dense_backward_input", (dy, weight[0, 0]), {}
@@ -42,19 +73,24 @@ def calls(rng, dtype):
     yield "global_avg_pool2d_backward", (y.astype(dtype), x.shape), {}
 
 
-@pytest.fixture(params=["float32", "float64"])
-def dtype(request):
-    return request.param
+def results(library, op, arguments, options, dtype):
+    """All arrays that the call returns or changes."""
+    arguments = [np.array(a, dtype) if op.endswith("_step") else a for a in arguments]
+    returned = getattr(library, op)(*arguments, **options)
+    return arguments if returned is None else returned if isinstance(returned, tuple) else (returned,)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_every_kernel_runs_and_is_right(isa, dtype, rng):
-    tolerance = 8 * np.finfo(dtype).eps
+    dtype = np.dtype(dtype)
     with tracing() as ran:
         for op, arguments, options in calls(rng, dtype):
-            actual, expected = getattr(ops, op)(*arguments, **options), getattr(ref, op)(*arguments, **options)
-            assert actual.dtype == dtype
-            assert_within(actual, expected, tolerance * np.abs(expected))
-        addresses = cpu.kernel_addresses(isa, dtype)
+            actual = results(ops, op, arguments, options, dtype)
+            expected = results(ref, op, arguments, options, np.float64)
+            for a, e in zip(actual, expected, strict=True):
+                assert a.dtype == dtype
+                assert_within(a, e, 16 * np.finfo(dtype).eps * (1 + np.abs(e))), op
+        addresses = cpu.kernel_addresses(isa, dtype.name)
         untested = [name for name, address in addresses.items() if address not in ran]
         foreign = ran - set(addresses.values())
     assert not untested, f"no call in this file reaches {untested}"
