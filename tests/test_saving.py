@@ -412,7 +412,8 @@ def test_other_formats(content, tmp_path):
     for start, match in ((pickle.dumps([1, 2, 3] * 20), "a Python pickle; cnnfast never loads pickles"),
                          (npz.getvalue(), "zip"), (npy.getvalue(), "NumPy array"),
                          (b"\x89HDF\r\n\x1a\n" + b"\0" * 99, "HDF5"),
-                         (b"\x89PNG\r\n\x1a\n" + b"\0" * 99, "PNG"), (b"\x08\x08\x12\x07pytorch" + b"\0" * 99, "ONNX")):  # fmt: skip
+                         (b"\x89PNG\r\n\x1a\n" + b"\0" * 99, "PNG"),
+                         (b"\x08\x08\x12\x07pytorch" + b"\0" * 99, "ONNX")):  # fmt: skip
         (tmp_path / "f").write_bytes(start)
         with pytest.raises(ModelFileError, match=f"starts like .*{match}"):
             load_model(tmp_path / "f")
