@@ -24,6 +24,8 @@ typedef struct { /* one convolution pass; see conv2d.inc for who is who in each 
   const void *x, *w, *bias;
   void *y;
   int activation;
+  int algorithm;  /* CNF_DIRECT, or m of Winograd F(m x m, 3 x 3) */
+  int transposed; /* Winograd backward_input: w is read turned round, channels swapped */
   ptrdiff_t row_chunk, col_chunk; /* how the product is cut into tasks: strip rows, output columns */
   ptrdiff_t row_tasks, col_tasks, splits, tasks;
   void *shared;  /* workspace common to all workers */
@@ -35,6 +37,57 @@ typedef struct { /* one convolution pass; see conv2d.inc for who is who in each 
 #define CNF_STRIP_ROWS 224 /* 16 tiles of 14 rows, 28 of 8: a strip of 240 KB, and a panel is packed once for all of it */
 
 static inline ptrdiff_t cnf_ceil_div(ptrdiff_t a, ptrdiff_t b) { return a / b + (a % b != 0); }
+
+enum { CNF_AUTO = -1, CNF_DIRECT = 0, CNF_WINOGRAD2 = 2, CNF_WINOGRAD4 = 4, CNF_WINOGRAD = 1 };
+
+static inline int cnf_winograd_fits(const cnf_conv2d *s) {
+  return s->kh == 3 && s->kw == 3 && s->sh == 1 && s->sw == 1 && s->dh == 1 && s->dw == 1;
+}
+
+/* The one predicate: from the geometry alone, never from the batch or the thread count. `wanted` is CNF_AUTO, CNF_DIRECT
+ * or CNF_WINOGRAD; `strict` forbids F(4, 3). Winograd pays from 16 channels on, and where tiles cover the map well. */
+static inline int cnf_conv2d_algorithm(const cnf_conv2d *s, int pass, int wanted, int strict) {
+  const ptrdiff_t oh = pass == CNF_BACKWARD_INPUT ? s->h : s->oh, ow = pass == CNF_BACKWARD_INPUT ? s->w : s->ow;
+  if (pass == CNF_BACKWARD_WEIGHT || wanted == CNF_DIRECT || !cnf_winograd_fits(s)) return CNF_DIRECT;
+  if (wanted == CNF_WINOGRAD) return strict ? CNF_WINOGRAD2 : CNF_WINOGRAD4;
+  if (s->c / s->groups < 16 || s->k / s->groups < 16 || oh < 8 || ow < 8) return CNF_DIRECT;
+  return strict ? CNF_WINOGRAD2 : CNF_WINOGRAD4;
+}
+
+#define CNF_BLOCK_TILES 56 /* 4 register tiles of 14 rows, 7 of 8 */
+
+/* Winograd's cut: blocks of tiles x shares of the columns. The weights' transform is a job of its own (cnf_winograd_tasks). */
+static inline void cnf_winograd_plan(cnf_conv2d_job *job, size_t itemsize, int workers) {
+  const cnf_conv2d *s = &job->shape;
+  const ptrdiff_t m = job->algorithm, positions = (m + 2) * (m + 2), kc = 256, lanes = 16;
+  const ptrdiff_t cg = s->c / s->groups, kg = s->k / s->groups;
+  const ptrdiff_t tiles = s->n * cnf_ceil_div(s->oh, m) * cnf_ceil_div(s->ow, m);
+  job->row_tasks = cnf_ceil_div(tiles, CNF_BLOCK_TILES);
+  job->row_chunk = tiles < CNF_BLOCK_TILES ? tiles : CNF_BLOCK_TILES;
+  const ptrdiff_t wanted = workers > 1 ? cnf_ceil_div(4 * workers, job->row_tasks * s->groups) : 1, most = cnf_ceil_div(kg, 3 * lanes);
+  job->col_tasks = wanted < most ? wanted : most;
+  job->tasks = job->row_tasks * job->col_tasks * s->groups;
+  job->splits = 1;
+  job->shared_bytes = (size_t)s->groups * positions * cg * (cnf_ceil_div(kg, lanes) * lanes) * itemsize;
+  const size_t v = (size_t)cnf_ceil_div(cg, kc) * positions * (job->row_chunk + 1) * (kc + 16);
+  const size_t product = (size_t)positions * (job->row_chunk * 3 * lanes + lanes), packed = 9 * 16 * 3 * lanes;
+  const size_t convolve = (v + product + kc + 16) * itemsize + job->row_chunk * sizeof(void *);
+  job->scratch_bytes = ((convolve > packed * itemsize ? convolve : packed * itemsize) + 4095) / 4096 * 4096 + 64;
+}
+
+static inline ptrdiff_t cnf_winograd_tasks(const cnf_conv2d_job *job) {
+  return job->shape.groups * cnf_ceil_div(job->shape.c / job->shape.groups, 16);
+}
+
+/* Backward to the input, stride 1, is the forward pass on dy with the kernel turned round: the same job, seen from there. */
+static inline void cnf_conv2d_turn(cnf_conv2d_job *job) {
+  const cnf_conv2d s = job->shape;
+  cnf_conv2d *t = &job->shape;
+  t->h = s.oh, t->w = s.ow, t->c = s.k;
+  t->oh = s.h, t->ow = s.w, t->k = s.c;
+  t->pt = s.kh - 1 - s.pt, t->pl = s.kw - 1 - s.pl;
+  job->transposed = 1;
+}
 
 /* Cuts a pass into tasks and says what workspace it needs. The forward and backward_input cuts may follow `workers`: an
  * output's own sum never crosses a task. The cut of backward_weight is a summation order, so it follows the shape alone. */
@@ -77,7 +130,7 @@ static inline void cnf_conv2d_plan(cnf_conv2d_job *job, int pass, size_t itemsiz
   job->col_chunk = cnf_ceil_div(cnf_ceil_div(columns, job->col_tasks), 16) * 16;
   job->col_tasks = cnf_ceil_div(columns, job->col_chunk);
   job->tasks = job->row_tasks * job->col_tasks * s->groups * job->splits;
-  const size_t strip = (size_t)(job->row_chunk + 1) * (kc + 16), panel = (size_t)kc * 4 * 16;
+  const size_t strip = (size_t)(job->row_chunk + 1) * (kc + 16), panel = (size_t)kc * 3 * 16;
   const size_t pointers = (size_t)(job->row_chunk > kc ? job->row_chunk : kc);
   job->scratch_bytes = ((strip + panel) * itemsize + pointers * sizeof(void *) + 4095) / 4096 * 4096 + 64;
 }

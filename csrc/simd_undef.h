@@ -11,7 +11,6 @@
 #undef CNF_ROWS_1
 #undef CNF_ROWS_2
 #undef CNF_ROWS_3
-#undef CNF_ROWS_4
 #undef CNF_SIGN
 #undef CNF_UINT
 #undef F
@@ -61,5 +60,4 @@
 #undef v_store_u8_n
 #undef v_sub
 #undef v_zero
-#undef CNF_PANEL_OF_4
 #undef CNF_TILES

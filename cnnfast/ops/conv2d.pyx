@@ -8,8 +8,9 @@ from cnnfast.ops.check cimport (
     as_array, as_like, deliver, integer, is_channels_first, padding2d, pair, result
 )
 from cnnfast.ops.cpu cimport (
-    CNF_BACKWARD_INPUT, CNF_BACKWARD_WEIGHT, CNF_FORWARD, CNF_LINEAR, CNF_RELU, CNF_SIGMOID, CNF_SUM_CHUNK,
-    cnf_conv2d, cnf_conv2d_job, cnf_conv2d_plan, cnf_kernel, cnf_kernels, kernels
+    CNF_AUTO, CNF_BACKWARD_INPUT, CNF_BACKWARD_WEIGHT, CNF_DIRECT, CNF_FORWARD, CNF_LINEAR, CNF_RELU, CNF_SIGMOID,
+    CNF_SUM_CHUNK, CNF_WINOGRAD, CNF_WINOGRAD4, cnf_conv2d, cnf_conv2d_algorithm, cnf_conv2d_job, cnf_conv2d_plan,
+    cnf_conv2d_turn, cnf_kernel, cnf_kernels, cnf_winograd_fits, cnf_winograd_plan, cnf_winograd_tasks, kernels
 )
 from cnnfast.ops.memory cimport Block, block
 from cnnfast.ops.threads cimport run, thread_count
@@ -29,11 +30,22 @@ cdef int activation_code(object activation, str func) except -1:
     raise ValueError(f"{func}: activation must be None, 'relu' or 'sigmoid', got {activation!r}")
 
 
-cdef int _choices(str func, object algorithm, object precision) except -1:
-    if algorithm != "auto" and algorithm != "direct" and algorithm != "winograd":
+cdef int _choose(cnf_conv2d_job *job, int which, str func, object algorithm, object precision) except -1:
+    """Set the algorithm of a job whose shape is known."""
+    cdef int wanted
+    if algorithm == "auto":
+        wanted = CNF_AUTO
+    elif algorithm == "direct":
+        wanted = CNF_DIRECT
+    elif algorithm == "winograd":
+        wanted = CNF_WINOGRAD
+        if not cnf_winograd_fits(&job.shape):
+            raise ValueError(f"{func}: algorithm 'winograd' needs a 3 x 3 kernel, stride 1 and dilation 1")
+    else:
         raise ValueError(f"{func}: algorithm must be 'auto', 'direct' or 'winograd', got {algorithm!r}")
     if precision != "default" and precision != "strict":
         raise ValueError(f"{func}: precision must be 'default' or 'strict', got {precision!r}")
+    job.algorithm = cnf_conv2d_algorithm(&job.shape, which, wanted, precision == "strict")
     return 0
 
 
@@ -97,25 +109,36 @@ cdef int perform(cnf_conv2d_job *job, int which, int typenum, str func, object n
     cdef double work = 2.0 * s.n * s.oh * s.ow * s.k * s.kh * s.kw * (s.c // s.groups) / 100.0 * (itemsize // 4)
     cdef int most = thread_count(num_threads, 1 << 30, work, func)
     cdef cnf_kernel *kernel
+    cdef cnf_kernel *transform = NULL
     cdef Py_ssize_t sums
-    cnf_conv2d_plan(job, which, itemsize, most)
-    cdef int workers = <int>min(<Py_ssize_t>most, job.tasks)
-    cdef Block shared, scratch = block(job.scratch_bytes * workers)
+    job.transposed = 0
+    if job.algorithm == CNF_DIRECT:
+        cnf_conv2d_plan(job, which, itemsize, most)
+        if which == CNF_FORWARD:
+            kernel = table.conv2d_direct
+        elif which == CNF_BACKWARD_INPUT:
+            kernel = table.conv2d_backward_input_direct
+        else:
+            kernel = table.conv2d_backward_weight_direct
+    else:
+        if which == CNF_BACKWARD_INPUT:
+            cnf_conv2d_turn(job)
+        cnf_winograd_plan(job, itemsize, most)
+        kernel = table.winograd4 if job.algorithm == CNF_WINOGRAD4 else table.winograd2
+        transform = table.winograd4_weights if job.algorithm == CNF_WINOGRAD4 else table.winograd2_weights
+    most = <int>min(<Py_ssize_t>most, max(job.tasks, cnf_winograd_tasks(job) if transform != NULL else 1))
+    cdef Block shared, scratch = block(job.scratch_bytes * most)
     job.scratch = scratch.data
     if job.shared_bytes:
         shared = block(job.shared_bytes)
         job.shared = shared.data
-    if which == CNF_FORWARD:
-        kernel = table.conv2d_direct
-    elif which == CNF_BACKWARD_INPUT:
-        kernel = table.conv2d_backward_input_direct
-    else:
-        kernel = table.conv2d_backward_weight_direct
     with nogil:
-        run(kernel, job, job.tasks, workers)
+        if transform != NULL:
+            run(transform, job, cnf_winograd_tasks(job), <int>min(<Py_ssize_t>most, cnf_winograd_tasks(job)))
+        run(kernel, job, job.tasks, <int>min(<Py_ssize_t>most, job.tasks))
         if which == CNF_BACKWARD_WEIGHT and job.splits > 1:
             sums = (s.kh * s.kw * (s.c // s.groups) * s.k + CNF_SUM_CHUNK - 1) // CNF_SUM_CHUNK
-            run(table.conv2d_backward_weight_sum, job, sums, <int>min(<Py_ssize_t>workers, sums))
+            run(table.conv2d_backward_weight_sum, job, sums, <int>min(<Py_ssize_t>most, sums))
     return 0
 
 
@@ -168,6 +191,8 @@ cdef object _run_pass(cnf_conv2d_job *job, int which, str func, cnp.ndarray a, c
     y = result(None if first else out, func, 4, shape, typenum, (a, b, bias))
     job.x = cnp.PyArray_DATA(a)
     job.w = cnp.PyArray_DATA(b)
+    if which != CNF_FORWARD:
+        job.activation = CNF_LINEAR
     job.bias = cnp.PyArray_DATA(<cnp.ndarray>bias) if bias is not None else NULL
     job.y = cnp.PyArray_DATA(y)
     if cnp.PyArray_SIZE(y) > 0:
@@ -237,13 +262,13 @@ def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, *, a
     cdef cnf_conv2d_job job
     cdef cnp.npy_intp shape[4]
     job.activation = activation_code(activation, func)
-    _choices(func, algorithm, precision)
     geometry(&job.shape, func, first, cnp.PyArray_DIMS(xa), cnp.PyArray_DIMS(wa), stride, padding, dilation, groups)
     if bias is not None:
         ba = as_like(bias, xa, func, "bias")
         if cnp.PyArray_NDIM(ba) != 1 or cnp.PyArray_DIM(ba, 0) != job.shape.k:
             raise ValueError(f"{func}: bias must have shape {(job.shape.k,)}, got {(<object>ba).shape}")
     shape[0], shape[1], shape[2], shape[3] = job.shape.n, job.shape.oh, job.shape.ow, job.shape.k
+    _choose(&job, CNF_FORWARD, func, algorithm, precision)
     return _run_pass(&job, CNF_FORWARD, func, xa, wa, ba, shape, first, out, num_threads)
 
 
@@ -279,10 +304,10 @@ def conv2d_backward_input(dy, weight, input_shape, stride=1, padding=0, dilation
     cdef cnp.ndarray wa = _last(as_like(weight, da, func, "weight"), func, "weight", first, True)
     cdef cnf_conv2d_job job
     cdef cnp.npy_intp shape[4]
-    _choices(func, algorithm, precision)
     _extents(input_shape, func, "input_shape", first, False, shape)
     geometry(&job.shape, func, first, shape, cnp.PyArray_DIMS(wa), stride, padding, dilation, groups)
     _check_dy(da, &job.shape, func, first)
+    _choose(&job, CNF_BACKWARD_INPUT, func, algorithm, precision)
     return _run_pass(&job, CNF_BACKWARD_INPUT, func, da, wa, None, shape, first, out, num_threads)
 
 
@@ -310,10 +335,10 @@ def conv2d_backward_weight(x, dy, weight_shape, stride=1, padding=0, dilation=1,
     cdef cnp.ndarray da = _last(as_like(dy, xa, func, "dy"), func, "dy", first)
     cdef cnf_conv2d_job job
     cdef cnp.npy_intp shape[4]
-    _choices(func, algorithm, precision)
     _extents(weight_shape, func, "weight_shape", first, True, shape)
     geometry(&job.shape, func, first, cnp.PyArray_DIMS(xa), shape, stride, padding, dilation, groups)
     _check_dy(da, &job.shape, func, first)
+    _choose(&job, CNF_BACKWARD_WEIGHT, func, algorithm, precision)
     return _run_pass(&job, CNF_BACKWARD_WEIGHT, func, xa, da, None, shape, first, out, num_threads)
 
 

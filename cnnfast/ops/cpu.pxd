@@ -48,6 +48,10 @@ cdef extern from "cnf.h" nogil:
         cnf_kernel *conv2d_backward_weight_direct
         cnf_kernel *conv2d_backward_weight_sum
         cnf_kernel *column_sum
+        cnf_kernel *winograd2_weights
+        cnf_kernel *winograd4_weights
+        cnf_kernel *winograd2
+        cnf_kernel *winograd4
         cnf_kernel *max_pool2d
         cnf_kernel *max_pool2d_check
         cnf_kernel *max_pool2d_backward
@@ -104,7 +108,7 @@ cdef extern from "cnf.h" nogil:
         const void *w
         const void *bias
         void *y
-        int activation
+        int activation, algorithm, transposed
         ptrdiff_t tasks, splits, row_chunk
         void *shared
         void *scratch
@@ -129,12 +133,22 @@ cdef extern from "cnf.h" nogil:
         CNF_BACKWARD_INPUT
         CNF_BACKWARD_WEIGHT
         CNF_SUM_CHUNK
+        CNF_AUTO
+        CNF_DIRECT
+        CNF_WINOGRAD
+        CNF_WINOGRAD2
+        CNF_WINOGRAD4
 
     enum:
         CNF_LINEAR
         CNF_RELU
         CNF_SIGMOID
 
+    bint cnf_winograd_fits(const cnf_conv2d *s)
+    int cnf_conv2d_algorithm(const cnf_conv2d *s, int which, int wanted, bint strict)
+    void cnf_winograd_plan(cnf_conv2d_job *job, size_t itemsize, int workers)
+    ptrdiff_t cnf_winograd_tasks(const cnf_conv2d_job *job)
+    void cnf_conv2d_turn(cnf_conv2d_job *job)
     void cnf_conv2d_plan(cnf_conv2d_job *job, int which, size_t itemsize, int workers)
 
 # The kernels of the ISA in force, for NPY_FLOAT or NPY_DOUBLE.

@@ -10,7 +10,7 @@ cimport numpy as cnp
 
 from cnnfast.ops.check cimport as_array, as_like, deliver, result
 from cnnfast.ops.conv2d cimport activation_code, column_sums, perform
-from cnnfast.ops.cpu cimport CNF_BACKWARD_INPUT, CNF_BACKWARD_WEIGHT, CNF_FORWARD, CNF_LINEAR, cnf_conv2d, cnf_conv2d_job
+from cnnfast.ops.cpu cimport CNF_BACKWARD_INPUT, CNF_BACKWARD_WEIGHT, CNF_DIRECT, CNF_FORWARD, CNF_LINEAR, cnf_conv2d, cnf_conv2d_job
 
 cnp.import_array()
 
@@ -29,6 +29,7 @@ cdef int _product(str func, int which, Py_ssize_t rows, Py_ssize_t c, Py_ssize_t
     cdef cnf_conv2d_job job
     _pixels(&job.shape, rows, c, k)
     job.activation = activation
+    job.algorithm = CNF_DIRECT
     job.x = cnp.PyArray_DATA(a)
     job.w = cnp.PyArray_DATA(b)
     job.bias = cnp.PyArray_DATA(<cnp.ndarray>bias) if bias is not None else NULL
