@@ -38,6 +38,9 @@ INLINE __m128i cnf_load_bytes(const uint8_t *p, ptrdiff_t n) {
   if (n & 4) memcpy(&four, p, 4), bytes = bytes << 32 | four;
   return _mm_cvtsi64_si128((long long)bytes);
 }
+INLINE __m128i cnf_equal_bytes(const uint8_t *p, ptrdiff_t n, int t) {
+  return _mm_cmpeq_epi8(cnf_load_bytes(p, n), _mm_set1_epi8((char)t));
+}
 INLINE void cnf_store_bytes(uint8_t *p, ptrdiff_t n, __m128i a) {
   uint64_t bytes = (uint64_t)_mm_cvtsi128_si64(a);
   if (n == 8) {
@@ -92,6 +95,7 @@ INLINE double cnf_hmax_f64(__m256d a) {
 #define v_load_u8_n(p, n) _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(cnf_load_bytes(p, n)))
 #define v_store_u8_n(p, n, a)                                                                                          \
   cnf_store_bytes(p, n, cnf_to_bytes(_mm256_castsi256_si128(CNF_INT(a)), _mm256_extracti128_si256(CNF_INT(a), 1)))
+#define v_eq_u8_n(p, n, t) _mm256_castsi256_ps(_mm256_cvtepi8_epi32(cnf_equal_bytes(p, n, t)))
 #define v_load_i32_n(p, n) _mm256_cvtepi32_ps(_mm256_maskload_epi32(p, CNF_MASK(n)))
 #define v_store_i32_n(p, n, a) _mm256_maskstore_epi32(p, CNF_MASK(n), CNF_INT(a))
 #define v_pick(a, b, table) cnf_pick_f32(a, b, table)
@@ -115,6 +119,7 @@ INLINE double cnf_hmax_f64(__m256d a) {
 #define CNF_INT(a) _mm256_cvtpd_epi32(a)
 #define v_load_u8_n(p, n) _mm256_cvtepi32_pd(_mm_cvtepu8_epi32(cnf_load_bytes(p, n)))
 #define v_store_u8_n(p, n, a) cnf_store_bytes(p, n, cnf_to_bytes(CNF_INT(a), CNF_INT(a)))
+#define v_eq_u8_n(p, n, t) _mm256_castsi256_pd(_mm256_cvtepi8_epi64(cnf_equal_bytes(p, n, t)))
 #define v_load_i32_n(p, n) _mm256_cvtepi32_pd(_mm_maskload_epi32(p, CNF_MASK32(n)))
 #define v_store_i32_n(p, n, a) _mm_maskstore_epi32(p, CNF_MASK32(n), CNF_INT(a))
 #define v_pick(a, b, table) cnf_pick_f64(a, b, table)
@@ -155,6 +160,7 @@ INLINE double cnf_hmax_f64(__m256d a) {
 #define v_nle(a, b) I(cmp)(a, b, _CMP_NLE_UQ)
 #define v_isnan(a) I(cmp)(a, a, _CMP_UNORD_Q)
 #define v_select(m, a, b) I(blendv)(b, a, m)
+#define v_add_if(m, a, b) I(add)(a, I(and)(m, b))
 #define v_mask_and(m, k) I(and)(m, k)
 #define v_mask_or(m, k) I(or)(m, k)
 #define v_mask_any(m) (I(movemask)(m) != 0)

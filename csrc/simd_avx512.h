@@ -18,6 +18,7 @@ INLINE __m512d cnf_exp2i_f64(__m512d a) {
 #define TI int32_t
 #define v_load_u8_n(p, n) _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(CNF_MASK(n), p)))
 #define v_store_u8_n(p, n, a) _mm512_mask_cvtepi32_storeu_epi8(p, CNF_MASK(n), _mm512_cvtps_epi32(a))
+#define v_eq_u8_n(p, n, t) _mm_cmpeq_epi8_mask(_mm_maskz_loadu_epi8(CNF_MASK(n), p), _mm_set1_epi8((char)(t)))
 #define v_load_i32_n(p, n) _mm512_cvtepi32_ps(_mm512_maskz_loadu_epi32(CNF_MASK(n), p))
 #define v_store_i32_n(p, n, a) _mm512_mask_storeu_epi32(p, CNF_MASK(n), _mm512_cvtps_epi32(a))
 #define v_pick(a, b, table) _mm512_permutex2var_ps(a, _mm512_loadu_si512(table), b)
@@ -38,6 +39,7 @@ INLINE __m512d cnf_exp2i_f64(__m512d a) {
 #define TI int64_t
 #define v_load_u8_n(p, n) _mm512_cvtepi32_pd(_mm256_cvtepu8_epi32(_mm_maskz_loadu_epi8(CNF_MASK(n), p)))
 #define v_store_u8_n(p, n, a) _mm256_mask_cvtepi32_storeu_epi8(p, CNF_MASK(n), _mm512_cvtpd_epi32(a))
+#define v_eq_u8_n(p, n, t) ((VM)_mm_cmpeq_epi8_mask(_mm_maskz_loadu_epi8(CNF_MASK(n), p), _mm_set1_epi8((char)(t))))
 #define v_load_i32_n(p, n) _mm512_cvtepi32_pd(_mm256_maskz_loadu_epi32(CNF_MASK(n), p))
 #define v_store_i32_n(p, n, a) _mm256_mask_storeu_epi32(p, CNF_MASK(n), _mm512_cvtpd_epi32(a))
 #define v_pick(a, b, table) _mm512_permutex2var_pd(a, _mm512_loadu_si512(table), b)
@@ -75,6 +77,7 @@ INLINE __m512d cnf_exp2i_f64(__m512d a) {
 #define v_round(a) I(roundscale)(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
 #define v_floor(a) I(roundscale)(a, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC)
 #define v_select(m, a, b) I(mask_blend)(m, b, a)
+#define v_add_if(m, a, b) I(mask_add)(a, m, a, b)
 #define v_mask_and(m, k) ((VM)((m) & (k)))
 #define v_mask_or(m, k) ((VM)((m) | (k)))
 #define v_mask_any(m) ((m) != 0)

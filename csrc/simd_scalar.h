@@ -70,6 +70,7 @@ INLINE T CNF_NAME(ldexp2)(T a, T n) { /* in two steps, so that neither factor le
 #define v_nle(a, b) (!((a) <= (b))) /* greater or unordered */
 #define v_isnan(a) ((a) != (a))
 #define v_select(m, a, b) ((m) ? (a) : (b))
+#define v_add_if(m, a, b) ((m) ? (a) + (b) : (a))
 #define v_mask_and(m, k) ((m) & (k))
 #define v_mask_or(m, k) ((m) | (k))
 #define v_mask_any(m) (m)
@@ -78,6 +79,7 @@ INLINE T CNF_NAME(ldexp2)(T a, T n) { /* in two steps, so that neither factor le
 /* n lanes from or to integers in memory: bytes, 32 bits; the lanes hold integral values */
 #define v_load_u8_n(p, n) ((n) > 0 ? (T) * (const uint8_t *)(p) : (T)0)
 #define v_store_u8_n(p, n, a) ((n) > 0 ? (void)(*(uint8_t *)(p) = (uint8_t)(a)) : (void)0)
+#define v_eq_u8_n(p, n, t) ((n) > 0 && *(const uint8_t *)(p) == (t)) /* which of n bytes are t */
 #define v_load_i32_n(p, n) ((n) > 0 ? (T) * (const int32_t *)(p) : (T)0)
 #define v_store_i32_n(p, n, a) ((n) > 0 ? (void)(*(int32_t *)(p) = (int32_t)(a)) : (void)0)
 #define v_hsum(a) (a)

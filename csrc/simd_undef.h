@@ -6,12 +6,14 @@
 #undef CNF_ISA
 #undef CNF_MANTISSA
 #undef CNF_MASK
-#undef CNF_MASK_AS_V
 #undef CNF_MASK32
+#undef CNF_MASK_AS_V
+#undef CNF_PANEL_OF_4
 #undef CNF_ROWS_1
 #undef CNF_ROWS_2
 #undef CNF_ROWS_3
 #undef CNF_SIGN
+#undef CNF_TILES
 #undef CNF_UINT
 #undef F
 #undef I
@@ -22,8 +24,10 @@
 #undef VM
 #undef v_abs
 #undef v_add
+#undef v_add_if
 #undef v_div
 #undef v_eq
+#undef v_eq_u8_n
 #undef v_exp2i
 #undef v_exponent
 #undef v_first
@@ -35,8 +39,8 @@
 #undef v_hmax
 #undef v_hsum
 #undef v_isnan
-#undef v_ldexp
 #undef v_keep_n
+#undef v_ldexp
 #undef v_load
 #undef v_load_i32_n
 #undef v_load_n
@@ -60,4 +64,3 @@
 #undef v_store_u8_n
 #undef v_sub
 #undef v_zero
-#undef CNF_TILES

@@ -20,7 +20,8 @@ cdef double NANOSECONDS_PER_BYTE = 0.06  # on one thread, in cache or near it
 # --- geometry ------------------------------------------------------------------------------------------------------------
 
 
-cdef Py_ssize_t _outputs(Py_ssize_t n, Py_ssize_t window, Py_ssize_t stride, Py_ssize_t before, Py_ssize_t after, bint ceil) noexcept:
+cdef Py_ssize_t _outputs(Py_ssize_t n, Py_ssize_t window, Py_ssize_t stride, Py_ssize_t before, Py_ssize_t after,
+                         bint ceil) noexcept:
     cdef Py_ssize_t room = n + before + after - window
     cdef Py_ssize_t count = room // stride + 1
     if ceil and room % stride and count * stride < n + before:  # a further window, unless it would begin in the padding
@@ -28,7 +29,8 @@ cdef Py_ssize_t _outputs(Py_ssize_t n, Py_ssize_t window, Py_ssize_t stride, Py_
     return count
 
 
-cdef bint _misses_all(Py_ssize_t n, Py_ssize_t kernel, Py_ssize_t stride, Py_ssize_t dilation, Py_ssize_t before, Py_ssize_t count) noexcept:
+cdef bint _misses_all(Py_ssize_t n, Py_ssize_t kernel, Py_ssize_t stride, Py_ssize_t dilation, Py_ssize_t before,
+                      Py_ssize_t count) noexcept:
     """Whether a dilated window has all its taps in the padding."""
     cdef Py_ssize_t o, start, first
     if dilation == 1:
@@ -155,7 +157,8 @@ cdef cnp.ndarray _indices(object indices, str func, object dtype, tuple shape):
     return <cnp.ndarray>np.require(a, dtype, ["C", "A"])
 
 
-cdef int _run(str func, cnf_kernel *kernel, cnf_pool2d_job *job, Py_ssize_t tasks, double size, int typenum, object num_threads) except -1:
+cdef int _run(str func, cnf_kernel *kernel, cnf_pool2d_job *job, Py_ssize_t tasks, double size, int typenum,
+              object num_threads) except -1:
     """`size`: elements read and written."""
     cdef double cost = NANOSECONDS_PER_BYTE * (8 if typenum == cnp.NPY_DOUBLE else 4)
     cdef int workers = thread_count(num_threads, tasks, cost * size, func)
@@ -181,7 +184,8 @@ cdef int _forward(str func, cnf_kernel *kernel, cnf_pool2d_job *job, cnp.ndarray
     return _run(func, kernel, job, tasks, cnp.PyArray_SIZE(x) + cnp.PyArray_SIZE(y), cnp.PyArray_TYPE(x), num_threads)
 
 
-cdef int _backward(str func, cnf_kernel *kernel, cnf_pool2d_job *job, cnp.ndarray dy, cnp.ndarray dx, object num_threads) except -1:
+cdef int _backward(str func, cnf_kernel *kernel, cnf_pool2d_job *job, cnp.ndarray dy, cnp.ndarray dx,
+                   object num_threads) except -1:
     cdef cnf_pool2d *s = &job.shape
     job.x = cnp.PyArray_DATA(dy)
     job.y = cnp.PyArray_DATA(dx)
@@ -454,7 +458,8 @@ cdef int _global(str func, cnf_kernel *kernel, cnf_pool2d_job *job, cnp.ndarray 
     return _run(func, kernel, job, tasks, cnp.PyArray_SIZE(x), cnp.PyArray_TYPE(x), num_threads)
 
 
-cdef int _global_backward(str func, cnf_kernel *kernel, cnf_pool2d_job *job, cnp.ndarray dy, cnp.ndarray dx, object num_threads) except -1:
+cdef int _global_backward(str func, cnf_kernel *kernel, cnf_pool2d_job *job, cnp.ndarray dy, cnp.ndarray dx,
+                          object num_threads) except -1:
     job.x = cnp.PyArray_DATA(dy)
     job.y = cnp.PyArray_DATA(dx)
     cdef Py_ssize_t pixels = job.shape.h * job.shape.w

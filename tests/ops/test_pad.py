@@ -43,7 +43,7 @@ def test_any_memory(data_format, rng):
     x = integers(rng, (2, 4, 5, 3))
     for op in (ops.pad2d, ops.pad2d_backward):
         expected = op(x, 1, data_format=data_format)
-        for kind, view in strange_views(x):
+        for _, view in strange_views(x):
             assert_same_bits(op(view, 1, data_format=data_format), expected)
         for kind, view in strange_views(np.full(expected.shape, np.nan, np.float32)):
             if kind != "read-only":
