@@ -48,7 +48,7 @@ static inline int cnf_winograd_fits(const cnf_conv2d *s) {
  * or CNF_WINOGRAD; `strict` forbids F(4, 3). Winograd pays from 16 channels on, and where tiles cover the map well. */
 static inline int cnf_conv2d_algorithm(const cnf_conv2d *s, int pass, int wanted, int strict) {
   const ptrdiff_t oh = pass == CNF_BACKWARD_INPUT ? s->h : s->oh, ow = pass == CNF_BACKWARD_INPUT ? s->w : s->ow;
-  if (pass == CNF_BACKWARD_WEIGHT || wanted == CNF_DIRECT || !cnf_winograd_fits(s)) return CNF_DIRECT;
+  if (wanted == CNF_DIRECT || !cnf_winograd_fits(s)) return CNF_DIRECT;
   if (wanted == CNF_WINOGRAD) return strict ? CNF_WINOGRAD2 : CNF_WINOGRAD4;
   if (s->c / s->groups < 16 || s->k / s->groups < 16 || oh < 8 || ow < 8) return CNF_DIRECT;
   return strict ? CNF_WINOGRAD2 : CNF_WINOGRAD4;
@@ -73,6 +73,27 @@ static inline void cnf_winograd_plan(cnf_conv2d_job *job, size_t itemsize, int w
   const size_t product = (size_t)positions * (job->row_chunk * 3 * lanes + lanes), packed = 9 * 16 * 3 * lanes;
   const size_t convolve = (v + product + kc + 16) * itemsize + job->row_chunk * sizeof(void *);
   job->scratch_bytes = ((convolve > packed * itemsize ? convolve : packed * itemsize) + 4095) / 4096 * 4096 + 64;
+}
+
+/* Winograd backward_weight: chunks of channels x chunks of columns x splits of the tiles. The splits are a summation order,
+ * so they follow the shape alone. */
+static inline void cnf_winograd_weight_plan(cnf_conv2d_job *job, size_t itemsize) {
+  const cnf_conv2d *s = &job->shape;
+  const ptrdiff_t m = job->algorithm, positions = (m + 2) * (m + 2), kc = 256, lanes = 16;
+  const ptrdiff_t cg = s->c / s->groups, kg = s->k / s->groups;
+  const ptrdiff_t tiles = s->n * cnf_ceil_div(s->oh, m) * cnf_ceil_div(s->ow, m);
+  job->row_tasks = cnf_ceil_div(cg, 128);
+  job->row_chunk = cnf_ceil_div(cg, job->row_tasks);
+  job->col_chunk = cnf_ceil_div(cnf_ceil_div(kg, cnf_ceil_div(kg, 96)), lanes) * lanes;
+  job->col_tasks = cnf_ceil_div(kg, job->col_chunk);
+  const ptrdiff_t blocks = cnf_ceil_div(tiles, CNF_BLOCK_TILES);
+  ptrdiff_t splits = cnf_ceil_div(16, job->row_tasks * job->col_tasks * s->groups);
+  if (splits > blocks / 2) splits = blocks / 2;
+  job->splits = splits > 1 ? splits : 1;
+  job->tasks = job->row_tasks * job->col_tasks * s->groups * job->splits;
+  job->shared_bytes = job->splits > 1 ? (size_t)job->splits * 9 * cg * s->k * itemsize : 0;
+  const size_t v = (size_t)CNF_BLOCK_TILES * (kc + 16), e = (size_t)CNF_BLOCK_TILES * job->col_chunk, sums = (size_t)job->row_chunk * job->col_chunk;
+  job->scratch_bytes = ((positions * (v + e + sums) + 2 * (kc + 16)) * itemsize + job->row_chunk * sizeof(void *) + 4095) / 4096 * 4096 + 64;
 }
 
 static inline ptrdiff_t cnf_winograd_tasks(const cnf_conv2d_job *job) {

@@ -52,6 +52,8 @@ cdef extern from "cnf.h" nogil:
         cnf_kernel *winograd4_weights
         cnf_kernel *winograd2
         cnf_kernel *winograd4
+        cnf_kernel *winograd2_backward_weight
+        cnf_kernel *winograd4_backward_weight
         cnf_kernel *max_pool2d
         cnf_kernel *max_pool2d_check
         cnf_kernel *max_pool2d_backward
@@ -147,6 +149,7 @@ cdef extern from "cnf.h" nogil:
     bint cnf_winograd_fits(const cnf_conv2d *s)
     int cnf_conv2d_algorithm(const cnf_conv2d *s, int which, int wanted, bint strict)
     void cnf_winograd_plan(cnf_conv2d_job *job, size_t itemsize, int workers)
+    void cnf_winograd_weight_plan(cnf_conv2d_job *job, size_t itemsize)
     ptrdiff_t cnf_winograd_tasks(const cnf_conv2d_job *job)
     void cnf_conv2d_turn(cnf_conv2d_job *job)
     void cnf_conv2d_plan(cnf_conv2d_job *job, int which, size_t itemsize, int workers)
