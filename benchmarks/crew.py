@@ -72,12 +72,12 @@ class Crew:
         for worker in self.workers:
             worker.close()
 
-    def measure(self, job, rounds, seconds, budget=60.0, tolerance=2e-4, judge=None):
+    def measure(self, job, rounds, seconds, budget=60.0, tolerance=2e-4, judge=None, cpu_time=False):
         """Interleaved rounds of one job: {engine: {"seconds": [...], "error": e, "memory": bytes}}.
 
         `judge` gives each answer its "error" where workers cannot. An engine whose result is wrong (`tolerance`) is not
         timed; one that computes in bfloat16 by default is, and its error shown. After `budget` seconds a job ends with
-        five rounds or more.
+        five rounds or more. `cpu_time` counts the processor's seconds instead of the clock's.
         """
         for worker in self.workers:
             worker.tell(do="prepare", job=job)
@@ -96,7 +96,7 @@ class Crew:
             if done >= 5 and time.monotonic() > end:
                 break
             for worker in self.order.sample(ready, len(ready)):
-                worker.tell(do="turn", seconds=seconds)
+                worker.tell(do="turn", seconds=seconds, cpu_time=cpu_time)
                 answer = worker.answer()
                 if "seconds" in answer:
                     results[worker.name]["seconds"].append(answer["seconds"])

@@ -20,6 +20,7 @@ def arguments(argv):
     add = parser.add_argument
     add("--filter", default="", help="only cases whose name, or the name of a list of theirs, matches this regular expression")
     add("--quick", action="store_true", help="a representative subset in about two minutes")
+    add("--busy", action="store_true", help="for a machine with other work: one thread, its processor time, minima")
     add("--threads", default="2,1", help="thread counts, by default %(default)s (--quick: 2)")
     add("--batch", default="", help="only these batch sizes, such as 1,8")
     add("--passes", default=",".join(cases.PASSES), help="of convolutions, by default all: %(default)s")
@@ -36,6 +37,8 @@ def arguments(argv):
     add("--list", action="store_true", help="print the cases and stop")
     options = parser.parse_args(argv)
     options.threads = [int(t) for t in ("2" if options.quick and options.threads == "2,1" else options.threads).split(",")]
+    if options.busy:
+        options.threads, options.statistic = [1], options.statistic or "minimum"
     options.rounds = options.rounds or (5 if options.quick else 20)
     options.statistic = options.statistic or ("minimum" if options.quick else "median")
     options.engines = crew.names("kernels", options.engines or (QUICK if options.quick else DEFAULT))
@@ -77,7 +80,7 @@ def main(argv=None):
         print("\n".join(f"{c.name:36} {c.flops / 1e9:9.3f} GFLOP  {', '.join(c.lists)}" for c in chosen))
         return
     run = {"date": time.strftime("%Y-%m-%d %H:%M"), "machine": machine.description(), "engines": options.engines,
-           "statistic": options.statistic, "rounds": options.rounds, "cases": []}  # fmt: skip
+           "statistic": options.statistic, "rounds": options.rounds, "busy": options.busy, "cases": []}  # fmt: skip
     print(f"{len(chosen)} cases, threads {options.threads}, {options.rounds} rounds; % of the FMA peak or of copy bandwidth")
     started = time.monotonic()
     for threads in options.threads:
@@ -86,7 +89,7 @@ def main(argv=None):
             for name, reason in team.missing.items():
                 print(f"missing: {name} ({reason})")
             for case in chosen:
-                results = team.measure(case.to_json(), options.rounds, options.seconds, options.budget)
+                results = team.measure(case.to_json(), options.rounds, options.seconds, options.budget, cpu_time=options.busy)
                 measured = {"name": case.name, "case": case.to_json(), "threads": threads, "flops": case.flops,
                             "bytes": case.bytes, "results": results}  # fmt: skip
                 run["cases"].append(report.summarise(measured, options.statistic))

@@ -21,9 +21,8 @@ from .engines import FAMILIES, Unsupported, quickest
 from .machine import Machine
 
 
-def mean_seconds(call, seconds):
+def mean_seconds(call, seconds, clock):
     """Mean time of a call over about `seconds`, after one that does not count."""
-    clock = time.perf_counter
     call()
     start = clock()
     call()
@@ -65,8 +64,8 @@ class Library:
     def drop(self):
         self.call = None
 
-    def turn(self, seconds):
-        return mean_seconds(self.call, seconds)
+    def turn(self, seconds, clock):
+        return mean_seconds(self.call, seconds, clock)
 
 
 class Limits:
@@ -85,10 +84,10 @@ class Limits:
     def drop(self):
         self.copy = None
 
-    def turn(self, seconds):
+    def turn(self, seconds, clock):
         if self.copy is None:
-            return 1 / self.machine.flops(2)
-        return mean_seconds(self.copy, seconds)
+            return 1 / self.machine.flops(2, clock)
+        return mean_seconds(self.copy, seconds, clock)
 
 
 def reset_peak_memory():
@@ -135,7 +134,8 @@ def main():
                 library.drop()
                 answer = library.prepare(command["job"])
             elif command["do"] == "turn":
-                answer = {"seconds": library.turn(command["seconds"]), "memory": peak_memory()}
+                clock = time.process_time if command["cpu_time"] else time.perf_counter
+                answer = {"seconds": library.turn(command["seconds"], clock), "memory": peak_memory()}
                 wait_until_quiet()
             else:
                 library.drop()
