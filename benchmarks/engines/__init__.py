@@ -16,7 +16,7 @@ class Unsupported(Exception):
     """The library has no such operation."""
 
 
-# PyTorch's allocator gives big blocks back to the system at once and pays for fresh pages in every call otherwise.
+# Every peer gets it: otherwise malloc gives big blocks back to the system and each call pays for fresh pages.
 TUNED_MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(1 << 30), "MALLOC_TRIM_THRESHOLD_": str(2 << 30)}
 COMPILED = {**TUNED_MALLOC, "TORCHINDUCTOR_COMPILE_THREADS": "1"}
 
@@ -25,27 +25,27 @@ KERNELS = {
     "cnnfast": ("cnnfast", "auto", {}),
     "cnnfast-direct": ("cnnfast", "direct", {}),
     "cnnfast-avx2": ("cnnfast", "auto", {"CNNFAST_MAX_ISA": "avx2"}),
-    "numpy": ("numpy", None, {}),
+    "numpy": ("numpy", None, TUNED_MALLOC),
     "torch-nhwc": ("torch", "channels_last", TUNED_MALLOC),
     "torch-nchw": ("torch", "contiguous", TUNED_MALLOC),
-    "onnxruntime": ("onnxruntime", None, {}),
-    "openvino": ("openvino", "f32", {}),
-    "openvino-default": ("openvino", "default", {}),  # may compute in bfloat16
-    "ncnn": ("ncnn", None, {}),
+    "onnxruntime": ("onnxruntime", None, TUNED_MALLOC),
+    "openvino": ("openvino", "f32", TUNED_MALLOC),
+    "openvino-default": ("openvino", "default", TUNED_MALLOC),  # may compute in bfloat16
+    "ncnn": ("ncnn", None, TUNED_MALLOC),
 }
 NETWORKS = {
     "cnnfast": ("cnnfast", "auto", {}),
     "cnnfast-avx2": ("cnnfast", "auto", {"CNNFAST_MAX_ISA": "avx2"}),
-    "numpy": ("numpy", None, {}),
+    "numpy": ("numpy", None, TUNED_MALLOC),
     "torch-nhwc": ("torch", "channels_last", TUNED_MALLOC),
     "torch-nchw": ("torch", "contiguous", TUNED_MALLOC),
     "torch-compile-nhwc": ("torch", "channels_last compiled", COMPILED),
     "torch-compile-nchw": ("torch", "contiguous compiled", COMPILED),
-    "keras": ("keras", "graph", {}),
-    "keras-jit": ("keras", "jit", {}),
-    "onnxruntime": ("onnxruntime", None, {}),
-    "openvino": ("openvino", "f32", {}),
-    "openvino-default": ("openvino", "default", {}),
+    "keras": ("keras", "graph", TUNED_MALLOC),
+    "keras-jit": ("keras", "jit", TUNED_MALLOC),
+    "onnxruntime": ("onnxruntime", None, TUNED_MALLOC),
+    "openvino": ("openvino", "f32", TUNED_MALLOC),
+    "openvino-default": ("openvino", "default", TUNED_MALLOC),
 }
 FAMILIES = {"kernels": KERNELS, "networks": NETWORKS}
 
