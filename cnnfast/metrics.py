@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from .registry import Configurable, lookup, snake_case, table_of
+from . import losses
+from .registry import Configurable, argument_names, lookup, snake_case, table_of
 
 
 class Metric(Configurable):
@@ -33,6 +35,16 @@ class Metric(Configurable):
     def reset_state(self) -> None:
         """Start anew."""
         raise NotImplementedError
+
+    def get_state(self) -> dict[str, Any]:
+        """Return what has been gathered so far as plain JSON."""
+        fields = set(vars(self)) - set(argument_names(type(self)))
+        return {name: _plain(value) for name, value in vars(self).items() if name in fields}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `get_state` returned."""
+        for name, value in state.items():
+            setattr(self, name, np.asarray(value) if isinstance(value, list) else value)
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> float:
         self.update_state(np.asarray(y_true), np.asarray(y_pred), sample_weight)
@@ -112,6 +124,202 @@ class MeanAbsoluteError(_Mean):
         return np.abs(_like(y_true, y_pred) - y_pred.astype(np.float64)).mean(-1)
 
 
+class SparseTopKCategoricalAccuracy(_Mean):
+    """Fraction of samples whose integer label is among the `k` largest outputs."""
+
+    def __init__(self, k: int = 5, name: str | None = None) -> None:
+        super().__init__(name)
+        self.k = k
+
+    def values(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
+        labels = _labels(y_true, y_pred).astype(np.int64)
+        return _in_top(labels, y_pred, self.k)
+
+
+class TopKCategoricalAccuracy(SparseTopKCategoricalAccuracy):
+    """Fraction of samples whose one-hot target is among the `k` largest outputs."""
+
+    def values(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
+        return _in_top(y_true.argmax(-1), y_pred, self.k)
+
+
+class _LossMetric(_Mean):
+    """A loss as a metric."""
+
+    def __init__(self, loss: losses.Loss, name: str | None = None) -> None:
+        super().__init__(name)
+        self._loss = loss
+
+    def values(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
+        return self._loss.forward(self._loss.targets(y_true, y_pred.shape, y_pred.dtype), y_pred)[0]
+
+    def get_state(self) -> dict[str, Any]:
+        return {"total": self.total, "count": self.count}
+
+
+class BinaryCrossentropy(_LossMetric):
+    """Mean of `losses.BinaryCrossentropy`."""
+
+    def __init__(self, name: str | None = None, from_logits: bool = False, label_smoothing: float = 0.0) -> None:
+        super().__init__(losses.BinaryCrossentropy(from_logits, label_smoothing), name)
+        self.from_logits, self.label_smoothing = from_logits, label_smoothing
+
+
+class CategoricalCrossentropy(_LossMetric):
+    """Mean of `losses.CategoricalCrossentropy`."""
+
+    def __init__(self, name: str | None = None, from_logits: bool = False, label_smoothing: float = 0.0) -> None:
+        super().__init__(losses.CategoricalCrossentropy(from_logits, label_smoothing), name)
+        self.from_logits, self.label_smoothing = from_logits, label_smoothing
+
+
+class SparseCategoricalCrossentropy(_LossMetric):
+    """Mean of `losses.SparseCategoricalCrossentropy`."""
+
+    def __init__(self, name: str | None = None, from_logits: bool = False) -> None:
+        super().__init__(losses.SparseCategoricalCrossentropy(from_logits), name)
+        self.from_logits = from_logits
+
+
+class _Confusion(Metric):
+    """True and false positives and negatives at each of some thresholds; labels are taken as one-hot."""
+
+    _levels: Sequence[float]
+    class_id: int | None = None
+
+    def reset_state(self) -> None:
+        count = len(self._levels)
+        self.true_positives, self.false_positives = np.zeros(count), np.zeros(count)
+        self.true_negatives, self.false_negatives = np.zeros(count), np.zeros(count)
+
+    def update_state(self, y_true: np.ndarray, y_pred: np.ndarray, sample_weight: np.ndarray | None = None) -> None:
+        y_pred = np.asarray(y_pred)
+        y_true = np.asarray(y_true)
+        if y_pred.shape[-1] > 1 and (y_true.ndim < y_pred.ndim or y_true.shape[-1] == 1):
+            y_true = np.eye(y_pred.shape[-1])[_labels(y_true, y_pred).astype(np.int64)]
+        y_true = _like(y_true, y_pred)
+        if self.class_id is not None:
+            y_true, y_pred = y_true[..., self.class_id], y_pred[..., self.class_id]
+        weight = np.ones(y_pred.shape)
+        if sample_weight is not None:
+            w = np.asarray(sample_weight, np.float64)
+            weight = weight * w.reshape(w.shape + (1,) * (weight.ndim - w.ndim))
+        below = np.searchsorted(self._levels, y_pred.ravel())  # so many thresholds are below each output
+        is_true, weight = y_true.ravel() > 0.5, weight.ravel()
+        for mask, above, rest in ((is_true, self.true_positives, self.false_negatives),
+                                  (~is_true, self.false_positives, self.true_negatives)):  # fmt: skip
+            counts: np.ndarray = np.bincount(below[mask], weight[mask], len(self._levels) + 1)
+            passed = counts[::-1].cumsum()[::-1]
+            above += passed[1:]
+            rest += passed[0] - passed[1:]
+
+
+class Precision(_Confusion):
+    """True positives of all that is above the threshold.
+
+    Parameters
+    ----------
+    thresholds : float, optional
+        0.5 by default.
+    class_id : int, optional
+        Look at this output only.
+    name : str, optional
+    """
+
+    def __init__(self, thresholds: float | None = None, class_id: int | None = None, name: str | None = None) -> None:
+        self.thresholds, self.class_id = thresholds, class_id
+        self._levels = [0.5 if thresholds is None else float(thresholds)]
+        super().__init__(name)
+
+    def result(self) -> float:
+        return _ratio(self.true_positives, self.true_positives + self.false_positives)
+
+
+class Recall(Precision):
+    """True positives of all that should be above the threshold; arguments as for `Precision`."""
+
+    def result(self) -> float:
+        return _ratio(self.true_positives, self.true_positives + self.false_negatives)
+
+
+class AUC(_Confusion):
+    """Area under the ROC or the precision-recall curve, over thresholds evenly spaced from 0 to 1.
+
+    Parameters
+    ----------
+    num_thresholds : int
+    curve : "ROC" or "PR"
+        The second is interpolated after Davis & Goadrich (ICML 2006).
+    name : str, optional
+    """
+
+    def __init__(self, num_thresholds: int = 200, curve: str = "ROC", name: str | None = None) -> None:
+        if num_thresholds < 3:
+            raise ValueError(f"AUC: num_thresholds must be at least 3, got {num_thresholds!r}")
+        if curve not in ("ROC", "PR"):
+            raise ValueError(f"AUC: curve must be 'ROC' or 'PR', got {curve!r}")
+        self.num_thresholds, self.curve = num_thresholds, curve
+        self._levels = [-1e-7, *(i / (num_thresholds - 1) for i in range(1, num_thresholds - 1)), 1 + 1e-7]
+        super().__init__(name or "auc")
+
+    def result(self) -> float:
+        tp, fp, tn, fn = self.true_positives, self.false_positives, self.true_negatives, self.false_negatives
+        if self.curve == "ROC":
+            recall, fallout = _divided(tp, tp + fn), _divided(fp, fp + tn)
+            return float(((fallout[:-1] - fallout[1:]) * (recall[:-1] + recall[1:]) / 2).sum())
+        chosen = tp + fp
+        gained, more = tp[:-1] - tp[1:], chosen[:-1] - chosen[1:]
+        slope = _divided(gained, more)
+        intercept = tp[1:] - slope * chosen[1:]
+        both = (chosen[:-1] > 0) & (chosen[1:] > 0)
+        log = np.log(np.divide(chosen[:-1], chosen[1:], out=np.ones(len(more)), where=both))
+        return float(_divided(slope * (gained + intercept * log), tp[1:] + fn[1:]).sum())
+
+
+def confusion_matrix(y_true: Any, y_pred: Any, classes: int | None = None) -> np.ndarray:
+    """Count the samples of each class by what they were taken for.
+
+    Parameters
+    ----------
+    y_true, y_pred : array_like of int (samples,)
+        Labels, from 0; or (samples, classes), whose largest value is the label.
+    classes : int, optional
+        By default one more than the largest label.
+
+    Returns
+    -------
+    ndarray of int (classes, classes)
+        ``[i, j]`` is the number of samples of class i that were taken for j.
+    """
+    true, guessed = (a if a.ndim == 1 else a.argmax(-1) for a in (np.asarray(y_true), np.asarray(y_pred)))
+    if true.shape != guessed.shape:
+        raise ValueError(f"confusion_matrix: y_true has {len(true)} samples, y_pred {len(guessed)}")
+    count = int(max(true.max(initial=-1), guessed.max(initial=-1))) + 1 if classes is None else classes
+    for name, labels in (("y_true", true), ("y_pred", guessed)):
+        if labels.size and not (labels.min() >= 0 and labels.max() < count):
+            raise ValueError(f"confusion_matrix: {name} must be labels from 0 to {count - 1}")
+    matrix = np.zeros((count, count), np.int64)
+    np.add.at(matrix, (true.astype(np.int64), guessed.astype(np.int64)), 1)
+    return matrix
+
+
+def _in_top(labels: np.ndarray, y_pred: np.ndarray, k: int) -> np.ndarray:
+    score = np.take_along_axis(y_pred, labels[..., None], -1)
+    return (y_pred > score).sum(-1) < k
+
+
+def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> float:
+    return float(_divided(numerator, denominator)[0])
+
+
+def _divided(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    return np.divide(numerator, denominator, out=np.zeros(len(numerator)), where=denominator != 0)
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
+
+
 def _labels(y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
     """Integer labels without the axis of length 1 that they may have."""
     return y_true[..., 0] if y_true.ndim == y_pred.ndim else y_true
@@ -124,7 +332,8 @@ def _like(y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
 
 TABLE = table_of(
     SparseCategoricalAccuracy, CategoricalAccuracy, BinaryAccuracy, MeanSquaredError, MeanAbsoluteError,
-    mse=MeanSquaredError, mae=MeanAbsoluteError,
+    SparseTopKCategoricalAccuracy, TopKCategoricalAccuracy, BinaryCrossentropy, CategoricalCrossentropy,
+    SparseCategoricalCrossentropy, Precision, Recall, AUC, auc=AUC, mse=MeanSquaredError, mae=MeanAbsoluteError,
 )  # fmt: skip
 
 

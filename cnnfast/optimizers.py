@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from . import ops
-from .registry import Configurable, lookup, snake_case, table_of
+from . import ops, schedules
+from .registry import Configurable, lookup, reject_unknown, serialize, snake_case, table_of
+from .schedules import Schedule
 
 
 class Optimizer(Configurable):
@@ -17,50 +18,115 @@ class Optimizer(Configurable):
 
     Parameters
     ----------
-    learning_rate : float
+    learning_rate : float or Schedule
         Not negative; may be set between steps.
     weight_decay : float, optional
         Before each step every weight shrinks by ``weight * weight_decay * learning_rate`` (Loshchilov & Hutter, ICLR 2019).
+    clipnorm, global_clipnorm : float, optional
+        Scale the gradient down to at most this Euclidean norm: each weight array's by itself, or all together.
+    clipvalue : float, optional
+        Cut every element of the gradient to at most this size.
+    use_ema : bool
+        Keep a moving average of the weights, which replaces them when `fit` ends (Polyak & Juditsky, 1992).
+    ema_momentum : float
+        ``average = average * ema_momentum + weight * (1 - ema_momentum)``.
+    ema_overwrite_frequency : int, optional
+        Replace the weights by the average every so many steps too.
     name : str, optional
 
     Attributes
     ----------
     iterations : int
         Steps so far.
+    state : dict of str to ndarray
+        By slot, flat arrays of the size of the block of weights.
     """
 
     slots: tuple[str, ...] = ()
 
-    def __init__(self, learning_rate: Any, weight_decay: float | None = None, name: str | None = None) -> None:
+    def __init__(
+        self, learning_rate: Any, *, weight_decay: float | None = None, clipnorm: float | None = None,
+        clipvalue: float | None = None, global_clipnorm: float | None = None, use_ema: bool = False,
+        ema_momentum: float = 0.99, ema_overwrite_frequency: int | None = None, name: str | None = None,
+        **unknown: Any,
+    ) -> None:  # fmt: skip
+        reject_unknown(type(self), unknown)
         self.learning_rate = learning_rate
-        if weight_decay is not None:
-            weight_decay = _number(self, "weight_decay", weight_decay)
-        self.weight_decay = weight_decay
+        self.weight_decay = None if weight_decay is None else _number(self, "weight_decay", weight_decay)
+        clips = {"clipnorm": clipnorm, "clipvalue": clipvalue, "global_clipnorm": global_clipnorm}
+        if sum(value is not None for value in clips.values()) > 1:
+            raise ValueError(f"{type(self).__name__}: only one of clipnorm, clipvalue, global_clipnorm can be given")
+        self.clipnorm, self.clipvalue, self.global_clipnorm = (
+            None if value is None else _positive(self, name_, value) for name_, value in clips.items()
+        )
+        self.use_ema = bool(use_ema)
+        self.ema_momentum = _number(self, "ema_momentum", ema_momentum, 1.0)
+        if ema_overwrite_frequency is not None and not (isinstance(ema_overwrite_frequency, int) and ema_overwrite_frequency > 0):
+            raise ValueError(
+                f"{type(self).__name__}: ema_overwrite_frequency must be a positive int, got {ema_overwrite_frequency!r}"
+            )
+        self.ema_overwrite_frequency = ema_overwrite_frequency
         self.name = name or snake_case(type(self).__name__)
         self.iterations = 0
         self.state: dict[str, np.ndarray] = {}
 
     @property
     def learning_rate(self) -> float:
-        return self._learning_rate
+        """The rate of the next step."""
+        rate = self._learning_rate
+        return rate(self.iterations) if isinstance(rate, Schedule) else rate
 
     @learning_rate.setter
     def learning_rate(self, value: Any) -> None:
-        self._learning_rate = _number(self, "learning_rate", value)
+        if isinstance(value, Mapping):
+            value = schedules.get(value)
+        self._learning_rate = value if isinstance(value, Schedule) else _number(self, "learning_rate", value)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "learning_rate": serialize(self._learning_rate)}
+
+    @property
+    def all_slots(self) -> tuple[str, ...]:
+        """Names of the state's arrays."""
+        return (*self.slots, "ema") if self.use_ema else self.slots
 
     def build(self, data: np.ndarray) -> None:
         """Make the state for the block `data`, unless it is there already."""
-        for slot in self.slots:
+        for slot in self.all_slots:
             if slot not in self.state or self.state[slot].shape != data.shape:
                 self.state[slot] = np.zeros_like(data)
 
+    def clip(self, grad: np.ndarray, parts: Sequence[slice]) -> None:
+        """Clip the flat gradient in place; `parts` are the weight arrays in it."""
+        if self.clipvalue is not None:
+            for part in parts:
+                np.clip(grad[part], -self.clipvalue, self.clipvalue, out=grad[part])
+        elif self.clipnorm is not None:
+            for part in parts:
+                _scale_to(grad, [part], self.clipnorm)
+        elif self.global_clipnorm is not None:
+            _scale_to(grad, parts, self.global_clipnorm)
+
     def apply(self, data: np.ndarray, grad: np.ndarray, runs: Sequence[slice]) -> None:
         """Take one step on the stretches `runs` of the flat block `data`, in place."""
+        learning_rate = self.learning_rate
+        is_first = self.iterations == 0
         self.iterations += 1
         for run in runs:
-            self.step(data[run], grad[run], *(self.state[slot][run] for slot in self.slots))
+            self.step(data[run], grad[run], learning_rate, *(self.state[slot][run] for slot in self.slots))
+            if self.use_ema:
+                average = self.state["ema"][run]
+                ops.moving_average(average, data[run], 0.0 if is_first else self.ema_momentum, out=average)
+        if self.ema_overwrite_frequency and self.iterations % self.ema_overwrite_frequency == 0:
+            self.finish(data, runs)
 
-    def step(self, data: np.ndarray, grad: np.ndarray, *state: np.ndarray) -> None:
+    def finish(self, data: np.ndarray, runs: Sequence[slice]) -> None:
+        """Put the moving average in the weights' place, if there is one."""
+        if self.use_ema and self.iterations:
+            for run in runs:
+                data[run] = self.state["ema"][run]
+
+    def step(self, data: np.ndarray, grad: np.ndarray, learning_rate: float, *state: np.ndarray) -> None:
         """Take one step on the flat array `data`, in place."""
         raise NotImplementedError
 
@@ -70,7 +136,7 @@ class SGD(Optimizer):
 
     Parameters
     ----------
-    learning_rate, weight_decay, name
+    learning_rate, weight_decay, **options
         As for `Optimizer`.
     momentum : float
         From 0 to 1.
@@ -80,16 +146,16 @@ class SGD(Optimizer):
 
     def __init__(
         self, learning_rate: Any = 0.01, momentum: float = 0.0, nesterov: bool = False,
-        weight_decay: float | None = None, name: str | None = None,
+        weight_decay: float | None = None, **options: Any,
     ) -> None:  # fmt: skip
-        super().__init__(learning_rate, weight_decay, name)
+        super().__init__(learning_rate, weight_decay=weight_decay, **options)
         self.momentum = _number(self, "momentum", momentum, 1.0)
         self.nesterov = bool(nesterov)
         self.slots = ("velocity",) if self.momentum else ()
 
-    def step(self, data: np.ndarray, grad: np.ndarray, *state: np.ndarray) -> None:
+    def step(self, data: np.ndarray, grad: np.ndarray, learning_rate: float, *state: np.ndarray) -> None:
         ops.sgd_step(
-            data, grad, *state, lr=self.learning_rate, momentum=self.momentum, nesterov=self.nesterov,
+            data, grad, *state, lr=learning_rate, momentum=self.momentum, nesterov=self.nesterov,
             weight_decay=self.weight_decay or 0.0,
         )  # fmt: skip
 
@@ -99,7 +165,7 @@ class Adam(Optimizer):
 
     Parameters
     ----------
-    learning_rate, weight_decay, name
+    learning_rate, weight_decay, **options
         As for `Optimizer`.
     beta_1, beta_2 : float
         Memory of the two means, below 1.
@@ -111,15 +177,15 @@ class Adam(Optimizer):
 
     def __init__(
         self, learning_rate: Any = 0.001, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-7,
-        weight_decay: float | None = None, name: str | None = None,
+        weight_decay: float | None = None, **options: Any,
     ) -> None:  # fmt: skip
-        super().__init__(learning_rate, weight_decay, name)
+        super().__init__(learning_rate, weight_decay=weight_decay, **options)
         self.beta_1, self.beta_2 = _below_one(self, "beta_1", beta_1), _below_one(self, "beta_2", beta_2)
         self.epsilon = _number(self, "epsilon", epsilon)
 
-    def step(self, data: np.ndarray, grad: np.ndarray, *state: np.ndarray) -> None:
+    def step(self, data: np.ndarray, grad: np.ndarray, learning_rate: float, *state: np.ndarray) -> None:
         ops.adam_step(
-            data, grad, *state, lr=self.learning_rate, beta_1=self.beta_1, beta_2=self.beta_2, eps=self.epsilon,
+            data, grad, *state, lr=learning_rate, beta_1=self.beta_1, beta_2=self.beta_2, eps=self.epsilon,
             step=self.iterations, weight_decay=self.weight_decay or 0.0,
         )  # fmt: skip
 
@@ -129,9 +195,9 @@ class AdamW(Adam):
 
     def __init__(
         self, learning_rate: Any = 0.001, weight_decay: float | None = 0.004, beta_1: float = 0.9, beta_2: float = 0.999,
-        epsilon: float = 1e-7, name: str | None = None,
+        epsilon: float = 1e-7, **options: Any,
     ) -> None:  # fmt: skip
-        super().__init__(learning_rate, beta_1, beta_2, epsilon, weight_decay, name)
+        super().__init__(learning_rate, beta_1, beta_2, epsilon, weight_decay, **options)
 
 
 class RMSprop(Optimizer):
@@ -139,7 +205,7 @@ class RMSprop(Optimizer):
 
     Parameters
     ----------
-    learning_rate, weight_decay, name
+    learning_rate, weight_decay, **options
         As for `Optimizer`.
     rho : float
         Memory of the mean, below 1.
@@ -151,17 +217,17 @@ class RMSprop(Optimizer):
 
     def __init__(
         self, learning_rate: Any = 0.001, rho: float = 0.9, momentum: float = 0.0, epsilon: float = 1e-7,
-        weight_decay: float | None = None, name: str | None = None,
+        weight_decay: float | None = None, **options: Any,
     ) -> None:  # fmt: skip
-        super().__init__(learning_rate, weight_decay, name)
+        super().__init__(learning_rate, weight_decay=weight_decay, **options)
         self.rho = _below_one(self, "rho", rho)
         self.momentum = _number(self, "momentum", momentum, 1.0)
         self.epsilon = _number(self, "epsilon", epsilon)
         self.slots = ("velocity", "momentum") if self.momentum else ("velocity",)
 
-    def step(self, data: np.ndarray, grad: np.ndarray, *state: np.ndarray) -> None:
+    def step(self, data: np.ndarray, grad: np.ndarray, learning_rate: float, *state: np.ndarray) -> None:
         ops.rmsprop_step(
-            data, grad, *state, lr=self.learning_rate, rho=self.rho, eps=self.epsilon, momentum=self.momentum,
+            data, grad, *state, lr=learning_rate, rho=self.rho, eps=self.epsilon, momentum=self.momentum,
             weight_decay=self.weight_decay or 0.0,
         )  # fmt: skip
 
@@ -174,6 +240,21 @@ def _number(optimizer: Optimizer, name: str, value: Any, most: float = math.inf)
         rule = "finite and not negative" if most == math.inf else f"from 0 to {most:g}"
         raise ValueError(f"{type(optimizer).__name__}: {name} must be {rule}, got {value!r}")
     return value
+
+
+def _positive(optimizer: Optimizer, name: str, value: Any) -> float:
+    value = _number(optimizer, name, value)
+    if value == 0:
+        raise ValueError(f"{type(optimizer).__name__}: {name} must be positive, got {value!r}")
+    return value
+
+
+def _scale_to(grad: np.ndarray, parts: Sequence[slice], norm: float) -> None:
+    """Scale `parts` of the gradient, together, to at most `norm`."""
+    size = math.sqrt(sum(float(np.square(grad[part], dtype=np.float64).sum()) for part in parts))
+    if size > norm:
+        for part in parts:
+            grad[part] *= norm / size
 
 
 def _below_one(optimizer: Optimizer, name: str, value: Any) -> float:

@@ -118,6 +118,11 @@ class Block:
                 extend = True
         return runs
 
+    def parts(self, parameters: Iterable[Parameter]) -> list[slice]:
+        """Return the places of `parameters` in the block."""
+        places = {id(parameter): part for parameter, part in zip(self.parameters, self.slices)}
+        return [places[id(parameter)] for parameter in parameters]
+
     def _views(self, flat: np.ndarray) -> list[tuple[Parameter, np.ndarray]]:
         return [(p, flat[part].reshape(p.shape)) for p, part in zip(self.parameters, self.slices)]
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import itertools
 import json
 import math
 import os
@@ -236,8 +237,38 @@ def from_bytes(
     return model
 
 
-def read_tensors(content: bytes | bytearray) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+def restore(model: Sequential, content: bytes) -> None:
+    """Bring `model` to the state of a model file of the same network: weights, optimizer, seed, step."""
+    loaded = from_bytes(content, custom_objects={cls.__name__: cls for cls in _classes(model)})
+    if not model.built:
+        model.build(loaded.input_shape)
+    mine, theirs = dict(named_weights(model)), dict(named_weights(loaded))
+    if {name: p.shape for name, p in mine.items()} != {name: p.shape for name, p in theirs.items()}:
+        raise ModelFileError("the file is of another network")
+    if model.optimizer is None or loaded.optimizer is None or type(model.optimizer) is not type(loaded.optimizer):
+        raise ModelFileError("the file is of a network with another optimizer")
+    model._clock.seed, model._clock.step = loaded.seed, loaded._clock.step
+    model._restore_weights(loaded.get_weights())
+    model._bind(model._clock, itertools.count(1))
+    optimizer, block = model.optimizer, model._memory()
+    optimizer.iterations = loaded.optimizer.iterations
+    optimizer.learning_rate = loaded.optimizer._learning_rate
+    optimizer.build(block.data)
+    for slot, values in loaded.optimizer.state.items():
+        optimizer.state[slot][...] = values
+
+
+def _classes(layer: Layer) -> Iterator[type[Layer]]:
+    yield type(layer)
+    for inner in layer.sublayers:
+        yield from _classes(inner)
+
+
+def read_tensors(
+    content: bytes | bytearray, more_dtypes: Mapping[str, np.dtype] | None = None
+) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Return the tensors of safetensors bytes, views into them, and the metadata. Every rule of the format is checked."""
+    dtypes = {**_DTYPES, **(more_dtypes or {})}
     size = _check_length(content[:8], len(content))
     try:
         text = content[8 : 8 + size].decode("utf-8")
@@ -252,7 +283,7 @@ def read_tensors(content: bytes | bytearray) -> tuple[dict[str, np.ndarray], dic
     if len(header) > MAX_TENSORS:
         raise ModelFileError(f"{len(header)} tensors, the limit is {MAX_TENSORS}")
     data = memoryview(content)[8 + size :]
-    entries = sorted((_entry(name, entry, len(data)) for name, entry in header.items()), key=lambda e: (e[3], e[4]))
+    entries = sorted((_entry(name, entry, len(data), dtypes) for name, entry in header.items()), key=lambda e: (e[3], e[4]))
     tensors, end = {}, 0
     for name, dtype, shape, start, stop in entries:
         if start != end:
@@ -276,7 +307,9 @@ def _check_length(head: bytes | bytearray, present: int) -> int:
     return size
 
 
-def _entry(name: str, entry: Any, available: int) -> tuple[str, np.dtype, tuple[int, ...], int, int]:
+def _entry(
+    name: str, entry: Any, available: int, dtypes: Mapping[str, np.dtype]
+) -> tuple[str, np.dtype, tuple[int, ...], int, int]:
     """Check one tensor's row of the header."""
     shown = _shown(name)
     if not name or len(name) > MAX_NAME or not name.isprintable():
@@ -284,8 +317,8 @@ def _entry(name: str, entry: Any, available: int) -> tuple[str, np.dtype, tuple[
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
         raise ModelFileError(f"tensor {shown}: must have dtype, shape and data_offsets")
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
-    if not isinstance(dtype, str) or dtype not in _DTYPES:
-        raise ModelFileError(f"tensor {shown}: dtype must be {' or '.join(_DTYPES)}, got {_shown(dtype)}")
+    if not isinstance(dtype, str) or dtype not in dtypes:
+        raise ModelFileError(f"tensor {shown}: dtype must be {' or '.join(dtypes)}, got {_shown(dtype)}")
     if not _whole_numbers(shape) or len(shape) > MAX_RANK or any(n >= 2**31 for n in shape):
         raise ModelFileError(f"tensor {shown}: bad shape {_shown(shape)}")
     if not _whole_numbers(offsets) or len(offsets) != 2 or not offsets[0] <= offsets[1]:
@@ -293,9 +326,9 @@ def _entry(name: str, entry: Any, available: int) -> tuple[str, np.dtype, tuple[
     start, stop = offsets
     if stop > available:
         raise ModelFileError(f"file is truncated: tensor {shown} ends at byte {stop:,} of the data, {available:,} present")
-    if math.prod(shape) * _DTYPES[dtype].itemsize != stop - start:
+    if math.prod(shape) * dtypes[dtype].itemsize != stop - start:
         raise ModelFileError(f"tensor {shown}: shape {shape} of {dtype} does not take {stop - start} bytes")
-    return name, _DTYPES[dtype], tuple(shape), start, stop
+    return name, dtypes[dtype], tuple(shape), start, stop
 
 
 def _whole_numbers(value: Any) -> bool:
@@ -390,7 +423,7 @@ def _fill(
     compiled = description["compile"]
     if compiled is not None:
         model.compile(**compiled)
-    slots = model.optimizer.slots if model.optimizer is not None else ()
+    slots = model.optimizer.all_slots if model.optimizer is not None else ()
     state = {f"optimizer:{slot}/{name}": (slot, p) for slot in slots for name, p in weights.items() if p.trainable}
     has_state = any(name.startswith("optimizer:") for name in tensors)
     expected = {name: p.shape for name, p in weights.items()}

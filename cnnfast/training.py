@@ -21,7 +21,9 @@ from . import losses as losses_module
 from . import metrics as metrics_module
 from . import optimizers
 from .batches import ArrayBatches, Batch, Batches, IterableBatches, batches, class_weights, whole
-from .callbacks import CallbackList, History, ProgressLine, TestProgressLine, verbosity
+from .callbacks import BackupAndRestore, CallbackList, History, TerminateOnNaN
+from .callbacks.backup import Position
+from .callbacks.progress import ProgressLine, TestProgressLine, verbosity
 from .concurrency import StepLock, uninterrupted
 from .losses import Loss
 from .optimizers import Optimizer
@@ -54,6 +56,20 @@ class Scores:
             self._choose(y_true, y_pred)
         for metric, is_weighted in self.metrics.values():
             metric.update_state(y_true, y_pred, sample_weight if is_weighted else None)
+
+    def get_state(self) -> dict[str, Any]:
+        """Return what has been gathered so far as plain JSON."""
+        metrics = [[name, type(m).__name__, m.get_state()] for name, (m, _) in self.metrics.items()]
+        return {"loss": self.loss.get_state(), "metrics": metrics}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `get_state` returned."""
+        self.loss.set_state(state["loss"])
+        for (name, kind, gathered), (identifier, is_weighted) in zip(state["metrics"], self.identifiers):
+            given = isinstance(identifier, metrics_module.Metric)
+            metric = copy.deepcopy(identifier) if given else metrics_module.TABLE[kind]()
+            metric.set_state(gathered)
+            self.metrics[name] = metric, is_weighted
 
     def result(self) -> dict[str, float]:
         return {"loss": self.loss.result(), **{name: metric.result() for name, (metric, _) in self.metrics.items()}}
@@ -225,20 +241,32 @@ class Trainer(_Base):
             steps = steps_per_epoch if steps_per_epoch is not None else _length(data)
             history = History()
             lines = [ProgressLine(verbose)] if verbose else []
-            listeners = CallbackList([*lines, *(callbacks or ()), history], self, _params(last, steps, verbose))  # type: ignore[arg-type]
+            chosen = sorted([*lines, *(callbacks or ()), history], key=lambda c: getattr(c, "runs_last", False))
+            listeners = CallbackList(chosen, self, _params(last, steps, verbose))
+            backup = next((c for c in chosen if isinstance(c, BackupAndRestore)), None)
+            if on_nonfinite == "raise" and any(isinstance(c, TerminateOnNaN) for c in chosen):
+                on_nonfinite = "stop"
             self.history, self.stop_training = history, False
             try:
                 listeners.on_train_begin()
+                position = backup.restore(listeners) if backup is not None else None
+                position = position or Position(first, 0, self._clock.step)
+                self.stop_training = position.stopped
                 logs: dict[str, float] = {}
-                for epoch in range(first, last):
+                while position.epoch < last and not self.stop_training:
+                    epoch = position.epoch
                     listeners.on_epoch_begin(epoch)
-                    logs = self._epoch(data, epoch, shuffle, steps_per_epoch, class_weight, on_nonfinite, listeners)
+                    logs = self._epoch(
+                        data, position, shuffle, steps_per_epoch, class_weight, on_nonfinite, listeners, backup
+                    )
                     if validation is not None and (epoch + 1) % frequency == 0:
                         scores = self._evaluate(validation, validation_steps, listeners)
                         logs.update({f"val_{name}": value for name, value in scores.items()})
                     listeners.on_epoch_end(epoch, logs)
-                    if self.stop_training:
-                        break
+                    position = Position(epoch + 1, 0, self._clock.step, stopped=self.stop_training)
+                    if backup is not None:
+                        backup.save(position)
+                self._finish_average()
                 listeners.on_train_end(logs)
             finally:
                 for line in lines:
@@ -246,13 +274,15 @@ class Trainer(_Base):
         return history
 
     def _epoch(
-        self, data: Batches, epoch: int, shuffle: bool, steps: int | None, class_weight: Mapping[int, float] | None,
-        on_nonfinite: str, listeners: CallbackList,
+        self, data: Batches, start: Position, shuffle: bool, steps: int | None, class_weight: Mapping[int, float] | None,
+        on_nonfinite: str, listeners: CallbackList, backup: BackupAndRestore | None,
     ) -> dict[str, float]:  # fmt: skip
-        order = self._order(data.samples) if shuffle and isinstance(data, ArrayBatches) else None
+        epoch, number = start.epoch, start.batch
+        order = self._order(data.samples, start.first_step) if shuffle and isinstance(data, ArrayBatches) else None
         scores = Scores(self._plain_metrics, self._weighted_metrics)
-        number = 0
-        for number, batch in enumerate(itertools.islice(data.epoch(order), steps), 1):
+        if start.scores is not None:
+            scores.set_state(start.scores)
+        for number, batch in enumerate(itertools.islice(data.epoch(order), start.batch, steps), start.batch + 1):
             listeners.on_train_batch_begin(number - 1)
             where = f"epoch {epoch + 1}, batch {number}"
             if class_weight is not None:
@@ -266,20 +296,41 @@ class Trainer(_Base):
                 if isinstance(data, ArrayBatches):
                     raise
                 raise ValueError(f"fit: batch {number}: {error}") from None
+            except FloatingPointError as error:
+                if on_nonfinite != "stop":
+                    raise
+                warnings.warn(f"{error}; training stops", RuntimeWarning, stacklevel=3)
+                scores.loss.update_state(math.nan)
+                self.stop_training = True
             listeners.on_train_batch_end(number - 1, scores.result())
+            if backup is not None and not self.stop_training:
+                backup.after_batch(Position(epoch, number, start.first_step, scores.get_state()))
             if self.stop_training:
                 break
-        if number == 0:
+        if number == start.batch == 0:
             raise ValueError(f"fit: x yielded no batch in epoch {epoch + 1}")
         if steps is not None and number < steps and not self.stop_training:
             warnings.warn(f"fit: x ended after {number} of {steps} steps; training stops", stacklevel=3)
             self.stop_training = True
         return scores.result()
 
-    def _order(self, samples: int) -> np.ndarray:
-        """The shuffled order of an epoch, from the seed and the number of steps: a resumed training repeats it."""
-        clock = self._clock
-        return np.random.Generator(np.random.PCG64(np.random.SeedSequence([clock.seed, 0, clock.step]))).permutation(samples)
+    def _order(self, samples: int, first_step: int) -> np.ndarray:
+        """The shuffled order of an epoch, from the seed and the number of its first step: a resumed training repeats it."""
+        sequence = np.random.SeedSequence([self._clock.seed, 0, first_step])
+        return np.random.Generator(np.random.PCG64(sequence)).permutation(samples)
+
+    def _finish_average(self) -> None:
+        """At the end of `fit` the moving average of the weights takes their place, if the optimizer keeps one."""
+        if self.optimizer is not None and self.optimizer.use_ema and self._block is not None:
+            block = self._memory()
+            with uninterrupted(), self._lock.writing():
+                self.optimizer.finish(block.data, block.runs(self.trainable_weights))
+
+    def _restore_weights(self, weights: Sequence[np.ndarray]) -> None:
+        """Put back what `get_weights` returned, whatever it was."""
+        with uninterrupted(), self._lock.writing():
+            for parameter, values in zip(self.weights, weights):
+                parameter.data[...] = values
 
     def _train(self, batch: Batch, scores: Scores, where: str, on_nonfinite: str) -> None:
         """Take one step."""
@@ -311,6 +362,7 @@ class Trainer(_Base):
             if not math.isfinite(total):
                 _not_finite("gradient", total, where, x, on_nonfinite)
         optimizer.build(block.data)
+        optimizer.clip(grad, block.parts(trainable))
         with uninterrupted(), self._lock.writing():
             optimizer.apply(block.data, grad, runs)
             _finish_step(self)
@@ -342,7 +394,7 @@ class Trainer(_Base):
             self._check_data("evaluate", data, False)
         lines = [TestProgressLine(verbose)] if verbose else []
         params = _params(1, steps if steps is not None else _length(data), verbose)
-        listeners = CallbackList([*lines, *(callbacks or ())], self, params)  # type: ignore[arg-type]
+        listeners = CallbackList([*lines, *(callbacks or ())], self, params)
         try:
             scores = self._evaluate(data, steps, listeners)
         finally:
@@ -400,7 +452,7 @@ class Trainer(_Base):
             self._check_shape("predict", data.x)
         lines = [TestProgressLine(verbose)] if verbose else []
         params = _params(1, steps if steps is not None else _length(data), verbose)
-        listeners = CallbackList([*lines, *(callbacks or ())], self, params)  # type: ignore[arg-type]
+        listeners = CallbackList([*lines, *(callbacks or ())], self, params)
         parts = []
         try:
             listeners.on_predict_begin()
@@ -544,7 +596,7 @@ def _not_finite(what: str, value: float, where: str, x: np.ndarray, on_nonfinite
     bad = ~np.isfinite(x.reshape(len(x), -1)).all(1)
     if bad.any():
         message += f"; x of this batch contains NaN or infinity, first at its sample {int(bad.argmax())}"
-    if on_nonfinite == "raise":
+    if on_nonfinite in ("raise", "stop"):
         raise FloatingPointError(message)
     warnings.warn(message, RuntimeWarning, stacklevel=4)
 
