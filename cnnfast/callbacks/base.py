@@ -99,7 +99,10 @@ class CallbackList(Callback):
 
 
 def _every(moment: str) -> Any:
+    count = 2 if "batch" in moment or "epoch" in moment else 1
+
     def call(self: CallbackList, *arguments: Any) -> None:
+        arguments += (None,) * (count - len(arguments))  # logs are always passed: a function may ask for them
         for callback in self.callbacks:
             getattr(callback, moment)(*arguments)
 
