@@ -6,6 +6,7 @@ with ``from_logits=True``: the logarithm of a probability that has been rounded 
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -155,7 +156,9 @@ class _CrossEntropy(Loss):
     def on_logits(self, activation: ActivationFunction | None) -> Loss | None:
         if self.from_logits or activation is not self._activation:
             return None
-        return type(self)(**{**self.get_config(), "from_logits": True})
+        twin = copy.copy(self)
+        twin.from_logits = True
+        return twin
 
 
 class CategoricalCrossentropy(_CrossEntropy):

@@ -200,7 +200,7 @@ class _Confusion(Metric):
         y_true = _like(y_true, y_pred)
         if self.class_id is not None:
             y_true, y_pred = y_true[..., self.class_id], y_pred[..., self.class_id]
-        weight = np.ones(y_pred.shape)
+        weight: np.ndarray = np.ones(y_pred.shape)
         if sample_weight is not None:
             w = np.asarray(sample_weight, np.float64)
             weight = weight * w.reshape(w.shape + (1,) * (weight.ndim - w.ndim))

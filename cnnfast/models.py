@@ -130,8 +130,9 @@ class Sequential(Trainer, Layer):
         if layer._name in taken:
             raise ValueError(f'Sequential: two layers of the name "{layer.name}"')
         if layer._name is None:
-            numbered = (f"{layer.name}_{i}" if i else layer.name for i in itertools.count())
-            layer._name = next(name for name in numbered if name not in taken)
+            base = layer.name
+            numbered = (f"{base}_{i}" for i in itertools.count(1))
+            layer._name = base if base not in taken else next(name for name in numbered if name not in taken)
         self._layers.append(layer)
 
     # --- building ----------------------------------------------------------------------------------------------------

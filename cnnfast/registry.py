@@ -7,6 +7,7 @@ never imports and never runs anything else than the constructors listed there.
 from __future__ import annotations
 
 import difflib
+import functools
 import inspect
 import re
 from collections.abc import Mapping
@@ -36,6 +37,7 @@ class Configurable:
         return f"{type(self).__name__}({config})"
 
 
+@functools.cache
 def argument_names(cls: type) -> list[str]:
     """Names of the arguments of `cls(...)`; those of its bases count if it passes ``**kwargs`` on to them."""
     names: dict[str, None] = {}

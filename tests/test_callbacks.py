@@ -160,8 +160,10 @@ def test_csv(tmp_path):
 
 def test_lambda_and_terminate_on_nan():
     calls = []
-    quiet(compiled(small()), callbacks.LambdaCallback(on_train_begin=lambda logs=None: calls.append("begin"),
-                                                      on_epoch_end=lambda epoch, logs: calls.append(epoch)), epochs=2)  # fmt: skip
+    spy = callbacks.LambdaCallback(
+        on_train_begin=lambda logs: calls.append("begin"), on_epoch_end=lambda epoch, logs: calls.append(epoch)
+    )
+    quiet(compiled(small()), spy, epochs=2)
     assert calls == ["begin", 0, 1]
     with pytest.raises(TypeError, match="unexpected argument 'on_epoch'"):
         callbacks.LambdaCallback(on_epoch=print)

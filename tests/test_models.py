@@ -10,6 +10,7 @@ import pytest
 from gradients import compare
 from nets import compiled, every_layer, images, small
 
+import cnnfast
 from cnnfast import Sequential, layers
 
 
@@ -147,6 +148,25 @@ def test_gradients_of_a_whole_network(rng):
     for weight in model.trainable_weights:
         f = lambda: float((model.forward(x, training=True) * dy).sum())  # noqa: E731
         compare(f, weight.data, weight.grad, rng, 6, weight.name)
+
+
+def test_gradients_nobody_needs_are_not_computed(monkeypatch):
+    x, y = images()
+    model = compiled(small())
+    calls = []
+    for name in ("conv2d_backward_input", "dense_backward_input"):
+        real = getattr(cnnfast.ops, name)
+        monkeypatch.setattr(cnnfast.ops, name, lambda *a, real=real, name=name: (calls.append(name), real(*a))[1])
+    model.train_on_batch(x, y)
+    assert calls == ["dense_backward_input"]
+    nested = compiled(Sequential([Sequential(small().layers, name="inner")], seed=0))
+    nested.train_on_batch(x, y)
+    assert calls == ["dense_backward_input"] * 2
+    model.layers[0].trainable = False
+    model.train_on_batch(x, y)
+    assert calls == ["dense_backward_input"] * 2
+    dx = model.forward(x, training=True)
+    assert model.backward(dx).shape == x.shape and calls[2:] == ["dense_backward_input", "conv2d_backward_input"]
 
 
 def test_frozen_layers_below_cost_nothing_and_do_not_move():
