@@ -48,6 +48,15 @@ typedef struct { /* rows along the middle axis of (outer, length, inner) arrays;
   double a; /* label smoothing */
 } cnf_rows;
 
+typedef struct { /* x, dy, y: n elements as rows of `period` columns; a task covers `rows` of them, a chunk (norm.inc) */
+  const void *x, *dy, *mean, *var, *weight, *bias; /* weight, bias may be NULL */
+  void *y, *first, *second;                        /* first, second: a value a channel */
+  void *tiled, *partial;                           /* workspace of 4 and of 2 * chunks periods */
+  ptrdiff_t n, channels, period, rows, chunks;
+  double eps;
+  int mode;
+} cnf_norm;
+
 typedef struct { /* task t covers elements [t*chunk, min(n, (t+1)*chunk)) */
   const void *x;
   void *y;

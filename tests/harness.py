@@ -62,6 +62,14 @@ def wide(array):
     return array.astype(np.longdouble if array.dtype == np.float64 else np.float64)
 
 
+def specials(dtype):
+    """What breaks kernels: both zeros, infinities, NaN, denormals, the smallest, largest and 1e38-like values, of both signs."""
+    info = np.finfo(dtype)
+    positive = [0.0, info.smallest_subnormal, info.tiny / 3, info.tiny, info.eps, 1e-3, 0.5, 1.0, 2.5, 30.0, 88.0, 89.0, 104.0, 200.0,
+                710.0, 746.0, 1e5, 1e38, info.max / 2, info.max, np.inf]  # fmt: skip
+    return np.array([*positive, *(-value for value in positive), np.nan], dtype)
+
+
 def gamma(n, dtype):
     """Higham's n*u / (1 - n*u): the largest relative error of `n` successive roundings to nearest."""
     nu = n * np.finfo(dtype).eps / 2

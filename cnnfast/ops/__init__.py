@@ -37,6 +37,7 @@ from .loss import (
 )
 from .matmul import dense, dense_backward_bias, dense_backward_input, dense_backward_weight, matmul
 from .memory import clear_cache
+from .norm import batch_norm, batch_norm_backward, batch_norm_stats, moving_average
 from .optim import adam_step, rmsprop_step, sgd_step
 from .pad import pad2d, pad2d_backward
 from .pool2d import (
@@ -56,6 +57,9 @@ __all__ = [
     "add",
     "avg_pool2d",
     "avg_pool2d_backward",
+    "batch_norm",
+    "batch_norm_backward",
+    "batch_norm_stats",
     "binary_cross_entropy",
     "binary_cross_entropy_backward",
     "clear_cache",
@@ -87,6 +91,7 @@ __all__ = [
     "matmul",
     "max_pool2d",
     "max_pool2d_backward",
+    "moving_average",
     "mse_loss",
     "mse_loss_backward",
     "pad2d",

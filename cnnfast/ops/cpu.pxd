@@ -39,6 +39,13 @@ cdef extern from "cnf.h" nogil:
         cnf_kernel *sigmoid_cross_entropy_backward
         cnf_kernel *binary_cross_entropy
         cnf_kernel *binary_cross_entropy_backward
+        cnf_kernel *batch_norm_moments
+        cnf_kernel *batch_norm_merge_moments
+        cnf_kernel *batch_norm_sums
+        cnf_kernel *batch_norm_merge_sums
+        cnf_kernel *batch_norm_tile
+        cnf_kernel *batch_norm
+        cnf_kernel *batch_norm_backward
         cnf_kernel *sgd_step
         cnf_kernel *adam_step
         cnf_kernel *rmsprop_step
@@ -81,6 +88,22 @@ cdef extern from "cnf.h" nogil:
         const ptrdiff_t *labels
         ptrdiff_t outer, length, inner, chunk
         double a
+
+    ctypedef struct cnf_norm:
+        const void *x
+        const void *dy
+        const void *mean
+        const void *var
+        const void *weight
+        const void *bias
+        void *y
+        void *first
+        void *second
+        void *tiled
+        void *partial
+        ptrdiff_t n, channels, period, rows, chunks
+        double eps
+        int mode
 
     ctypedef struct cnf_dropout:
         const void *x
