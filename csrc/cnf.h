@@ -51,7 +51,7 @@ typedef struct { /* rows along the middle axis of (outer, length, inner) arrays;
 typedef struct { /* x, dy, y: n elements as rows of `period` columns; a task covers `rows` of them, a chunk (norm.inc) */
   const void *x, *dy, *mean, *var, *weight, *bias; /* weight, bias may be NULL */
   void *y, *first, *second;                        /* first, second: a value a channel */
-  void *tiled, *partial;                           /* workspace of 4 and of 2 * chunks periods */
+  void *tiled, *partial;                           /* workspace of 4 and of 3 * chunks periods */
   ptrdiff_t n, channels, period, rows, chunks;
   double eps;
   int mode;

@@ -183,7 +183,7 @@ def batch_norm_stats(x, *, data_format="channels_last", out=None, num_threads=No
     outs = _outs(out, 2, func)
     mean = _vector(outs[0], func, &job, typenum, (xa, outs[1]))
     var = _vector(outs[1], func, &job, typenum, (xa, outs[0]))
-    cdef Block partial = block(<size_t>(2 * job.chunks * job.period * cnp.PyArray_ITEMSIZE(xa)))
+    cdef Block partial = block(<size_t>(3 * job.chunks * job.period * cnp.PyArray_ITEMSIZE(xa)))
     job.x, job.partial = cnp.PyArray_DATA(xa), partial.data
     job.first, job.second = cnp.PyArray_DATA(mean), cnp.PyArray_DATA(var)
     _each_chunk(kernels(typenum).batch_norm_moments, &job, 0.3, func, num_threads)

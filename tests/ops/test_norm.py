@@ -33,9 +33,10 @@ def test_stats(isa, dtype, shape, rng):
             m, v = ops.batch_norm_stats(guarded(x, at), out=outs)
             assert m is outs[0] and v is outs[1]
             size = np.abs(wide(x)).mean(axes(x))
-            assert_within(m, exact_mean, 2 * u * size)  # as good as rounded twice: chunk means are corrected, merged in double
+            # chunk means are corrected and merged in double: float32 rounds once
+            assert_within(m, exact_mean, (1.01 if dtype == np.float32 else 24) * u * size)
             # deviations are rounded to u |x| at most, whatever the mean; E[x**2] - E[x]**2 would be off by u mean**2
-            assert_within(v, exact_var, 24 * u * exact_var + (4 * u * size) ** 2 + 4 * u * size * np.sqrt(exact_var))
+            assert_within(v, exact_var, 24 * u * exact_var + 4 * u * size * np.sqrt(exact_var) / np.sqrt(x.size / shape[-1]))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -56,8 +57,10 @@ def test_stats_of_integers_are_exact(isa, dtype, rng):
     mean, var = ops.batch_norm_stats(x)
     assert_exact(mean, np.zeros(6))
     assert_exact(var, (x * x).mean((0, 1, 2)))
-    constant = np.full((999, 3), 1 / 3, dtype)
-    assert_exact(ops.batch_norm_stats(constant), (constant[0], np.zeros(3)))
+    third = dtype(1 / 3)
+    mean, var = ops.batch_norm_stats(np.full((999, 3), third))
+    assert_within(mean, np.full(3, third), np.spacing(third))
+    assert_within(var, np.zeros(3), np.spacing(third) ** 2)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -69,7 +72,7 @@ def test_non_finite_values_stay_in_their_channel(isa, dtype, rng):
     assert_exact(mean, [clean[0][0], np.nan, np.inf, np.nan, clean[0][4]])
     assert_exact(var, [clean[1][0], np.nan, np.nan, np.nan, clean[1][4]])
     huge = np.full((600, 2), np.finfo(dtype).max, dtype)
-    assert_within(ops.batch_norm_stats(huge)[0], huge[0], np.spacing(huge[0]))  # the mean does not overflow on its way
+    assert_within(ops.batch_norm_stats(huge)[0], huge[0], huge[0] * np.finfo(dtype).eps)  # the mean does not overflow on its way
 
 
 @pytest.mark.parametrize("activation", [None, "relu", "sigmoid"])
