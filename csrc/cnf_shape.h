@@ -24,7 +24,7 @@ typedef struct { /* one convolution pass; see conv2d.inc for who is who in each 
   const void *x, *w, *bias;
   void *y;
   int activation;
-  int algorithm;  /* CNF_DIRECT, or m of Winograd F(m x m, 3 x 3) */
+  int algorithm;  /* CNF_DIRECT, CNF_DEPTHWISE, or m of Winograd F(m x m, 3 x 3) */
   int transposed; /* Winograd backward_input: w is read turned round, channels swapped */
   ptrdiff_t row_chunk, col_chunk; /* how the product is cut into tasks: strip rows, output columns */
   ptrdiff_t row_tasks, col_tasks, splits, tasks;
@@ -38,7 +38,8 @@ typedef struct { /* one convolution pass; see conv2d.inc for who is who in each 
 
 static inline ptrdiff_t cnf_ceil_div(ptrdiff_t a, ptrdiff_t b) { return a / b + (a % b != 0); }
 
-enum { CNF_AUTO = -1, CNF_DIRECT = 0, CNF_WINOGRAD2 = 2, CNF_WINOGRAD4 = 4, CNF_WINOGRAD = 1 };
+enum { CNF_AUTO = -1, CNF_DIRECT = 0, CNF_WINOGRAD = 1 };       /* what a caller may want */
+enum { CNF_WINOGRAD2 = 2, CNF_WINOGRAD4 = 4, CNF_DEPTHWISE = 8 }; /* what else the predicate may choose */
 
 static inline int cnf_winograd_fits(const cnf_conv2d *s) {
   return s->kh == 3 && s->kw == 3 && s->sh == 1 && s->sw == 1 && s->dh == 1 && s->dw == 1;
@@ -48,8 +49,9 @@ static inline int cnf_winograd_fits(const cnf_conv2d *s) {
  * or CNF_WINOGRAD; `strict` forbids F(4, 3). Winograd pays from 16 channels on, and where tiles cover the map well. */
 static inline int cnf_conv2d_algorithm(const cnf_conv2d *s, int pass, int wanted, int strict) {
   const ptrdiff_t oh = pass == CNF_BACKWARD_INPUT ? s->h : s->oh, ow = pass == CNF_BACKWARD_INPUT ? s->w : s->ow;
-  if (wanted == CNF_DIRECT || !cnf_winograd_fits(s)) return CNF_DIRECT;
   if (wanted == CNF_WINOGRAD) return strict ? CNF_WINOGRAD2 : CNF_WINOGRAD4;
+  if (s->groups > 1 && s->groups == s->c && s->groups == s->k) return CNF_DEPTHWISE;
+  if (wanted == CNF_DIRECT || !cnf_winograd_fits(s)) return CNF_DIRECT;
   if (s->c / s->groups < 16 || s->k / s->groups < 16 || oh < 8 || ow < 8) return CNF_DIRECT;
   return strict ? CNF_WINOGRAD2 : CNF_WINOGRAD4;
 }
@@ -106,8 +108,21 @@ static inline void cnf_conv2d_turn(cnf_conv2d_job *job) {
   cnf_conv2d *t = &job->shape;
   t->h = s.oh, t->w = s.ow, t->c = s.k;
   t->oh = s.h, t->ow = s.w, t->k = s.c;
-  t->pt = s.kh - 1 - s.pt, t->pl = s.kw - 1 - s.pl;
+  t->pt = (s.kh - 1) * s.dh - s.pt, t->pl = (s.kw - 1) * s.dw - s.pl;
   job->transposed = 1;
+}
+
+/* Depthwise: rows of the result. backward_weight sums a fixed number of output rows a task, 64 KB of them. */
+static inline void cnf_depthwise_plan(cnf_conv2d_job *job, int pass, size_t itemsize) {
+  const cnf_conv2d *s = &job->shape;
+  const ptrdiff_t rows = s->n * (pass == CNF_BACKWARD_INPUT ? s->h : s->oh);
+  const ptrdiff_t line = (ptrdiff_t)itemsize * s->c * (pass == CNF_BACKWARD_INPUT ? s->w : s->ow);
+  const ptrdiff_t most = 65536 / line > 1 ? 65536 / line : 1, least = pass == CNF_BACKWARD_WEIGHT ? cnf_ceil_div(rows, 256) : 1;
+  job->row_chunk = most > least ? most : least;
+  job->tasks = cnf_ceil_div(rows, job->row_chunk);
+  job->splits = pass == CNF_BACKWARD_WEIGHT ? job->tasks : 1;
+  job->shared_bytes = job->splits > 1 ? (size_t)job->splits * s->kh * s->kw * s->c * itemsize : 0;
+  job->scratch_bytes = 0;
 }
 
 /* Cuts a pass into tasks and says what workspace it needs. The forward and backward_input cuts may follow `workers`: an

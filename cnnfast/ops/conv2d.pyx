@@ -8,9 +8,9 @@ from cnnfast.ops.check cimport (
     as_array, as_like, deliver, integer, is_channels_first, padding2d, pair, result
 )
 from cnnfast.ops.cpu cimport (
-    CNF_AUTO, CNF_BACKWARD_INPUT, CNF_BACKWARD_WEIGHT, CNF_DIRECT, CNF_FORWARD, CNF_LINEAR, CNF_RELU, CNF_SIGMOID,
+    CNF_AUTO, CNF_BACKWARD_INPUT, CNF_BACKWARD_WEIGHT, CNF_DEPTHWISE, CNF_DIRECT, CNF_FORWARD, CNF_LINEAR, CNF_RELU, CNF_SIGMOID,
     CNF_SUM_CHUNK, CNF_WINOGRAD, CNF_WINOGRAD4, cnf_conv2d, cnf_conv2d_algorithm, cnf_conv2d_job, cnf_conv2d_plan,
-    cnf_conv2d_turn, cnf_kernel, cnf_kernels, cnf_winograd_fits, cnf_winograd_plan, cnf_winograd_tasks,
+    cnf_conv2d_turn, cnf_depthwise_plan, cnf_kernel, cnf_kernels, cnf_winograd_fits, cnf_winograd_plan, cnf_winograd_tasks,
     cnf_winograd_weight_plan, kernels
 )
 from cnnfast.ops.memory cimport Block, block
@@ -121,6 +121,14 @@ cdef int perform(cnf_conv2d_job *job, int which, int typenum, str func, object n
             kernel = table.conv2d_backward_input_direct
         else:
             kernel = table.conv2d_backward_weight_direct
+    elif job.algorithm == CNF_DEPTHWISE:
+        cnf_depthwise_plan(job, which, itemsize)
+        kernel = table.depthwise if which == CNF_FORWARD else table.depthwise_backward_weight
+        if which == CNF_BACKWARD_INPUT and s.sh == 1 and s.sw == 1:
+            cnf_conv2d_turn(job)
+            kernel = table.depthwise
+        elif which == CNF_BACKWARD_INPUT:
+            kernel = table.depthwise_backward_input
     elif which == CNF_BACKWARD_WEIGHT:
         cnf_winograd_weight_plan(job, itemsize)
         kernel = table.winograd4_backward_weight if job.algorithm == CNF_WINOGRAD4 else table.winograd2_backward_weight

@@ -61,6 +61,9 @@ cdef extern from "cnf.h" nogil:
         cnf_kernel *winograd4
         cnf_kernel *winograd2_backward_weight
         cnf_kernel *winograd4_backward_weight
+        cnf_kernel *depthwise
+        cnf_kernel *depthwise_backward_input
+        cnf_kernel *depthwise_backward_weight
         cnf_kernel *max_pool2d
         cnf_kernel *max_pool2d_check
         cnf_kernel *max_pool2d_backward
@@ -163,6 +166,7 @@ cdef extern from "cnf.h" nogil:
         CNF_WINOGRAD
         CNF_WINOGRAD2
         CNF_WINOGRAD4
+        CNF_DEPTHWISE
 
     enum:
         CNF_LINEAR
@@ -173,6 +177,7 @@ cdef extern from "cnf.h" nogil:
     int cnf_conv2d_algorithm(const cnf_conv2d *s, int which, int wanted, bint strict)
     void cnf_winograd_plan(cnf_conv2d_job *job, size_t itemsize, int workers)
     void cnf_winograd_weight_plan(cnf_conv2d_job *job, size_t itemsize)
+    void cnf_depthwise_plan(cnf_conv2d_job *job, int which, size_t itemsize)
     ptrdiff_t cnf_winograd_tasks(const cnf_conv2d_job *job)
     void cnf_conv2d_turn(cnf_conv2d_job *job)
     void cnf_conv2d_plan(cnf_conv2d_job *job, int which, size_t itemsize, int workers)
