@@ -32,7 +32,7 @@ int cnf_isa_detect(void); /* of this CPU */
 #include "cnf_shape.h"
 
 /* ---- jobs ---- */
-typedef struct { /* y[i] = f(x[i], z[i], w[i]); task t covers elements [t*chunk, min(n, (t+1)*chunk)) */
+typedef struct {         /* y[i] = f(x[i], z[i], w[i]); task t covers elements [t*chunk, min(n, (t+1)*chunk)) */
   const void *x, *z, *w; /* z, w: NULL where f has no such argument */
   void *y;
   ptrdiff_t n, chunk;
@@ -40,7 +40,8 @@ typedef struct { /* y[i] = f(x[i], z[i], w[i]); task t covers elements [t*chunk,
   int mode;
 } cnf_elementwise;
 
-typedef struct { /* rows along the middle axis of (outer, length, inner) arrays; task t covers `chunk` of the outer ones */
+typedef struct
+{ /* rows along the middle axis of (outer, length, inner) arrays; task t covers `chunk` of the outer ones */
   const void *x, *z;
   void *y, *loss;          /* loss: one value a row, the gradient of it in backward kernels */
   const ptrdiff_t *labels; /* a class a row, in [0, length), or NULL: z has the probabilities */
@@ -48,7 +49,8 @@ typedef struct { /* rows along the middle axis of (outer, length, inner) arrays;
   double a; /* label smoothing */
 } cnf_rows;
 
-typedef struct { /* x, dy, y: n elements as rows of `period` columns; a task covers `rows` of them, a chunk (norm.inc) */
+typedef struct
+{ /* x, dy, y: n elements as rows of `period` columns; a task covers `rows` of them, a chunk (norm.inc) */
   const void *x, *dy, *mean, *var, *weight, *bias; /* weight, bias may be NULL */
   void *y, *first, *second;                        /* first, second: a value a channel */
   void *tiled, *partial;                           /* workspace of 4 and of 3 * chunks periods */

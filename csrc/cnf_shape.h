@@ -24,8 +24,8 @@ typedef struct { /* one convolution pass; see conv2d.inc for who is who in each 
   const void *x, *w, *bias;
   void *y;
   int activation;
-  int algorithm;  /* CNF_DIRECT, CNF_DEPTHWISE, or m of Winograd F(m x m, 3 x 3) */
-  int transposed; /* Winograd backward_input: w is read turned round, channels swapped */
+  int algorithm;                  /* CNF_DIRECT, CNF_DEPTHWISE, or m of Winograd F(m x m, 3 x 3) */
+  int transposed;                 /* Winograd backward_input: w is read turned round, channels swapped */
   ptrdiff_t row_chunk, col_chunk; /* how the product is cut into tasks: strip rows, output columns */
   ptrdiff_t row_tasks, col_tasks, splits, tasks;
   void *shared;  /* workspace common to all workers */
@@ -34,11 +34,12 @@ typedef struct { /* one convolution pass; see conv2d.inc for who is who in each 
 } cnf_conv2d_job;
 
 #define CNF_SUM_CHUNK 4096 /* elements a task when partial sums are added up */
-#define CNF_STRIP_ROWS 224 /* 16 tiles of 14 rows, 28 of 8: a strip of 240 KB, and a panel is packed once for all of it */
+#define CNF_STRIP_ROWS                                                                                                 \
+  224 /* 16 tiles of 14 rows, 28 of 8: a strip of 240 KB, and a panel is packed once for all of it */
 
 static inline ptrdiff_t cnf_ceil_div(ptrdiff_t a, ptrdiff_t b) { return a / b + (a % b != 0); }
 
-enum { CNF_AUTO = -1, CNF_DIRECT = 0, CNF_WINOGRAD = 1 };       /* what a caller may want */
+enum { CNF_AUTO = -1, CNF_DIRECT = 0, CNF_WINOGRAD = 1 };         /* what a caller may want */
 enum { CNF_WINOGRAD2 = 2, CNF_WINOGRAD4 = 4, CNF_DEPTHWISE = 8 }; /* what else the predicate may choose */
 
 static inline int cnf_winograd_fits(const cnf_conv2d *s) {
@@ -66,7 +67,8 @@ static inline void cnf_winograd_plan(cnf_conv2d_job *job, size_t itemsize, int w
   const ptrdiff_t tiles = s->n * cnf_ceil_div(s->oh, m) * cnf_ceil_div(s->ow, m);
   job->row_tasks = cnf_ceil_div(tiles, CNF_BLOCK_TILES);
   job->row_chunk = tiles < CNF_BLOCK_TILES ? tiles : CNF_BLOCK_TILES;
-  const ptrdiff_t wanted = workers > 1 ? cnf_ceil_div(4 * workers, job->row_tasks * s->groups) : 1, most = cnf_ceil_div(kg, 3 * lanes);
+  const ptrdiff_t wanted = workers > 1 ? cnf_ceil_div(4 * workers, job->row_tasks * s->groups) : 1,
+                  most = cnf_ceil_div(kg, 3 * lanes);
   job->col_tasks = wanted < most ? wanted : most;
   job->tasks = job->row_tasks * job->col_tasks * s->groups;
   job->splits = 1;
@@ -94,8 +96,11 @@ static inline void cnf_winograd_weight_plan(cnf_conv2d_job *job, size_t itemsize
   job->splits = splits > 1 ? splits : 1;
   job->tasks = job->row_tasks * job->col_tasks * s->groups * job->splits;
   job->shared_bytes = job->splits > 1 ? (size_t)job->splits * 9 * cg * s->k * itemsize : 0;
-  const size_t v = (size_t)CNF_BLOCK_TILES * (kc + 16), e = (size_t)CNF_BLOCK_TILES * job->col_chunk, sums = (size_t)job->row_chunk * job->col_chunk;
-  job->scratch_bytes = ((positions * (v + e + sums) + 2 * (kc + 16)) * itemsize + job->row_chunk * sizeof(void *) + 4095) / 4096 * 4096 + 64;
+  const size_t v = (size_t)CNF_BLOCK_TILES * (kc + 16), e = (size_t)CNF_BLOCK_TILES * job->col_chunk,
+               sums = (size_t)job->row_chunk * job->col_chunk;
+  job->scratch_bytes =
+      ((positions * (v + e + sums) + 2 * (kc + 16)) * itemsize + job->row_chunk * sizeof(void *) + 4095) / 4096 * 4096 +
+      64;
 }
 
 static inline ptrdiff_t cnf_winograd_tasks(const cnf_conv2d_job *job) {
@@ -117,7 +122,8 @@ static inline void cnf_depthwise_plan(cnf_conv2d_job *job, int pass, size_t item
   const cnf_conv2d *s = &job->shape;
   const ptrdiff_t rows = s->n * (pass == CNF_BACKWARD_INPUT ? s->h : s->oh);
   const ptrdiff_t line = (ptrdiff_t)itemsize * s->c * (pass == CNF_BACKWARD_INPUT ? s->w : s->ow);
-  const ptrdiff_t most = 65536 / line > 1 ? 65536 / line : 1, least = pass == CNF_BACKWARD_WEIGHT ? cnf_ceil_div(rows, 256) : 1;
+  const ptrdiff_t most = 65536 / line > 1 ? 65536 / line : 1,
+                  least = pass == CNF_BACKWARD_WEIGHT ? cnf_ceil_div(rows, 256) : 1;
   job->row_chunk = most > least ? most : least;
   job->tasks = cnf_ceil_div(rows, job->row_chunk);
   job->splits = pass == CNF_BACKWARD_WEIGHT ? job->tasks : 1;
@@ -129,7 +135,8 @@ static inline void cnf_depthwise_plan(cnf_conv2d_job *job, int pass, size_t item
  * output's own sum never crosses a task. The cut of backward_weight is a summation order, so it follows the shape alone. */
 static inline void cnf_conv2d_plan(cnf_conv2d_job *job, int pass, size_t itemsize, int workers) {
   const cnf_conv2d *s = &job->shape;
-  const ptrdiff_t kc = 256, columns = (pass == CNF_BACKWARD_INPUT ? s->c : s->k) / s->groups, pixels = s->n * s->oh * s->ow;
+  const ptrdiff_t kc = 256, columns = (pass == CNF_BACKWARD_INPUT ? s->c : s->k) / s->groups,
+                  pixels = s->n * s->oh * s->ow;
   ptrdiff_t rows = pixels;
   job->splits = 1;
   job->shared_bytes = 0;
@@ -153,7 +160,8 @@ static inline void cnf_conv2d_plan(cnf_conv2d_job *job, int pass, size_t itemsiz
     job->row_chunk = rows < CNF_STRIP_ROWS ? rows : CNF_STRIP_ROWS;
     for (ptrdiff_t py = 0; py < py_count; py++)
       for (ptrdiff_t px = 0; px < px_count; px++)
-        job->row_tasks += cnf_ceil_div(s->n * cnf_ceil_div(s->h - py, s->sh) * cnf_ceil_div(s->w - px, s->sw), job->row_chunk);
+        job->row_tasks +=
+            cnf_ceil_div(s->n * cnf_ceil_div(s->h - py, s->sh) * cnf_ceil_div(s->w - px, s->sw), job->row_chunk);
   } else {
     job->row_tasks = cnf_ceil_div(rows, job->row_chunk);
     job->row_chunk = cnf_ceil_div(rows, job->row_tasks);

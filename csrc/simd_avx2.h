@@ -138,7 +138,7 @@ INLINE double cnf_hmax_f64(__m256d a) {
 #define v_store(p, a) I(storeu)(p, a)
 #define v_load_n(p, n) I(maskload)(p, CNF_MASK(n))
 #define v_load_or(p, n, a) I(blendv)(a, v_load_n(p, n), CNF_MASK_AS_V(n))
-#define v_keep_n(a, n) I(and)(a, CNF_MASK_AS_V(n))
+#define v_keep_n(a, n) I (and)(a, CNF_MASK_AS_V(n))
 #define v_store_n(p, n, a) I(maskstore)(p, CNF_MASK(n), a)
 #define v_set1(x) I(set1)(x)
 #define v_zero() I(setzero)()
@@ -160,8 +160,8 @@ INLINE double cnf_hmax_f64(__m256d a) {
 #define v_nle(a, b) I(cmp)(a, b, _CMP_NLE_UQ)
 #define v_isnan(a) I(cmp)(a, a, _CMP_UNORD_Q)
 #define v_select(m, a, b) I(blendv)(b, a, m)
-#define v_add_if(m, a, b) I(add)(a, I(and)(m, b))
-#define v_mask_and(m, k) I(and)(m, k)
+#define v_add_if(m, a, b) I(add)(a, I (and)(m, b))
+#define v_mask_and(m, k) I (and)(m, k)
 #define v_mask_or(m, k) I(or)(m, k)
 #define v_mask_any(m) (I(movemask)(m) != 0)
 
@@ -170,7 +170,7 @@ INLINE double cnf_hmax_f64(__m256d a) {
 #define CNF_ROWS_1 12
 #define CNF_ROWS_2 6
 #define CNF_ROWS_3 4
-#define CNF_TILES(X) \
-  X(1, 1) X(2, 1) X(4, 1) X(6, 1) X(8, 1) X(10, 1) X(12, 1) \
-  X(1, 2) X(2, 2) X(3, 2) X(4, 2) X(5, 2) X(6, 2) \
-  X(1, 3) X(2, 3) X(3, 3) X(4, 3)
+#define CNF_TILES(X)                                                                                                   \
+  X(1, 1)                                                                                                              \
+  X(2, 1) X(4, 1) X(6, 1) X(8, 1) X(10, 1) X(12, 1) X(1, 2) X(2, 2) X(3, 2) X(4, 2) X(5, 2) X(6, 2) X(1, 3) X(2, 3)    \
+      X(3, 3) X(4, 3)

@@ -17,10 +17,11 @@
 #endif
 #define V T
 #define VL 1
-#define VM int /* lane mask */
+#define VM int     /* lane mask */
 #define TI int32_t /* an element of a table for v_pick */
 
-INLINE T CNF_NAME(round)(T a) { /* half to even; adding half of 2**mantissa drops the fraction, larger values have none */
+INLINE T
+CNF_NAME(round)(T a) { /* half to even; adding half of 2**mantissa drops the fraction, larger values have none */
   const T big = (T)1.5 * ((CNF_UINT)1 << CNF_MANTISSA);
   return F(fabs)(a) < big / 3 ? (a + big) - big : a;
 }
@@ -29,11 +30,17 @@ INLINE T CNF_NAME(floor)(T a) {
   return nearest > a ? nearest - 1 : nearest;
 }
 INLINE T CNF_NAME(exponent)(T a) {
-  union { T value; CNF_UINT bits; } u = {a};
+  union {
+    T value;
+    CNF_UINT bits;
+  } u = {a};
   return (T)((int)(u.bits >> CNF_MANTISSA) - CNF_BIAS);
 }
 INLINE T CNF_NAME(exp2i)(T a) {
-  union { CNF_UINT bits; T value; } u = {(CNF_UINT)((int)(a == a ? a : 0) + CNF_BIAS) << CNF_MANTISSA};
+  union {
+    CNF_UINT bits;
+    T value;
+  } u = {(CNF_UINT)((int)(a == a ? a : 0) + CNF_BIAS) << CNF_MANTISSA};
   return u.value;
 }
 INLINE T CNF_NAME(ldexp2)(T a, T n) { /* in two steps, so that neither factor leaves the range and only one rounds */
@@ -45,7 +52,7 @@ INLINE T CNF_NAME(ldexp2)(T a, T n) { /* in two steps, so that neither factor le
 #define v_store(p, a) (*(T *)(p) = (a))
 #define v_load_n(p, n) ((n) > 0 ? *(const T *)(p) : (T)0)
 #define v_load_or(p, n, a) ((n) > 0 ? *(const T *)(p) : (a)) /* lanes from n on are those of a */
-#define v_keep_n(a, n) ((n) > 0 ? (a) : (T)0) /* lanes from n on become 0 */
+#define v_keep_n(a, n) ((n) > 0 ? (a) : (T)0)                /* lanes from n on become 0 */
 #define v_store_n(p, n, a) ((n) > 0 ? (void)(*(T *)(p) = (a)) : (void)0)
 #define v_set1(x) ((T)(x))
 #define v_zero() ((T)0)
@@ -61,9 +68,9 @@ INLINE T CNF_NAME(ldexp2)(T a, T n) { /* in two steps, so that neither factor le
 #define v_abs(a) F(fabs)(a)
 #define v_round(a) CNF_NAME(round)(a)
 #define v_floor(a) CNF_NAME(floor)(a)
-#define v_exp2i(a) CNF_NAME(exp2i)(a) /* 2**a for integral a in the normal exponent range */
+#define v_exp2i(a) CNF_NAME(exp2i)(a)        /* 2**a for integral a in the normal exponent range */
 #define v_ldexp(a, n) CNF_NAME(ldexp2)(a, n) /* a * 2**n for integral n, |n| below twice the exponent range */
-#define v_exponent(a) CNF_NAME(exponent)(a) /* floor(log2(a)) of a normal a > 0 */
+#define v_exponent(a) CNF_NAME(exponent)(a)  /* floor(log2(a)) of a normal a > 0 */
 #define v_gt(a, b) ((a) > (b))
 #define v_ge(a, b) ((a) >= (b))
 #define v_eq(a, b) ((a) == (b))
@@ -74,7 +81,7 @@ INLINE T CNF_NAME(ldexp2)(T a, T n) { /* in two steps, so that neither factor le
 #define v_mask_and(m, k) ((m) & (k))
 #define v_mask_or(m, k) ((m) | (k))
 #define v_mask_any(m) (m)
-#define v_first(a) (a) /* lane 0 */
+#define v_first(a) (a)                             /* lane 0 */
 #define v_pick(a, b, table) (*(table) ? (b) : (a)) /* lane l: lane table[l] of a followed by b */
 /* n lanes from or to integers in memory: bytes, 32 bits; the lanes hold integral values */
 #define v_load_u8_n(p, n) ((n) > 0 ? (T) * (const uint8_t *)(p) : (T)0)
@@ -90,7 +97,4 @@ INLINE T CNF_NAME(ldexp2)(T a, T n) { /* in two steps, so that neither factor le
 #define CNF_ROWS_1 4
 #define CNF_ROWS_2 4
 #define CNF_ROWS_3 4
-#define CNF_TILES(X) \
-  X(1, 1) X(2, 1) X(3, 1) X(4, 1) \
-  X(1, 2) X(2, 2) X(3, 2) X(4, 2) \
-  X(1, 3) X(2, 3) X(3, 3) X(4, 3)
+#define CNF_TILES(X) X(1, 1) X(2, 1) X(3, 1) X(4, 1) X(1, 2) X(2, 2) X(3, 2) X(4, 2) X(1, 3) X(2, 3) X(3, 3) X(4, 3)
