@@ -26,7 +26,8 @@ cdef Py_ssize_t integer(object value, str func, str name, Py_ssize_t minimum) ex
 cdef int pair(object value, str func, str name, Py_ssize_t minimum, Py_ssize_t *out) except -1
 
 # The padding grammar -> out = top, bottom, left, right. `window` is the effective kernel (h, w).
-cdef int padding2d(object padding, str func, Py_ssize_t h, Py_ssize_t w, Py_ssize_t *window, Py_ssize_t *stride, Py_ssize_t *out) except -1
+cdef int padding2d(object padding, str func, Py_ssize_t h, Py_ssize_t w, Py_ssize_t *window, Py_ssize_t *stride,
+                   Py_ssize_t *out) except -1
 
 # A finite float.
 cdef double number(object value, str func, str name) except? -1.0

@@ -61,7 +61,8 @@ cdef cnp.ndarray as_like(object x, cnp.ndarray like, str func, str name, int ndi
 cdef cnp.ndarray as_same(object x, cnp.ndarray like, str func, str name):
     cdef cnp.ndarray a = as_like(x, like, func, name)
     if not cnp.PyArray_SAMESHAPE(a, like):
-        raise ValueError(f"{func}: {name} must have the shape of the other arrays, {(<object>like).shape}, got {(<object>a).shape}")
+        raise ValueError(
+            f"{func}: {name} must have the shape of the other arrays, {(<object>like).shape}, got {(<object>a).shape}")
     return a
 
 
@@ -132,7 +133,8 @@ cdef int _same(Py_ssize_t size, Py_ssize_t window, Py_ssize_t stride, bint lower
     return 0
 
 
-cdef int padding2d(object padding, str func, Py_ssize_t h, Py_ssize_t w, Py_ssize_t *window, Py_ssize_t *stride, Py_ssize_t *out) except -1:
+cdef int padding2d(object padding, str func, Py_ssize_t h, Py_ssize_t w, Py_ssize_t *window, Py_ssize_t *stride,
+                   Py_ssize_t *out) except -1:
     cdef Py_ssize_t both[2]
     if type(padding) is int and 0 <= padding < BIG:
         out[0] = out[1] = out[2] = out[3] = padding
@@ -190,7 +192,8 @@ cdef bint _overlaps_itself(cnp.ndarray a):
     return bool((np.diff(np.sort(offsets, axis=None)) < a.itemsize).any())
 
 
-cdef cnp.ndarray result(object out, str func, int ndim, const cnp.npy_intp *shape, int typenum, tuple inputs, object inplace=None):
+cdef cnp.ndarray result(object out, str func, int ndim, const cnp.npy_intp *shape, int typenum, tuple inputs,
+                        object inplace=None):
     cdef cnp.ndarray a
     cdef int i
     cdef bint fits

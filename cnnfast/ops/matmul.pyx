@@ -10,7 +10,9 @@ cimport numpy as cnp
 
 from cnnfast.ops.check cimport as_array, as_like, deliver, result
 from cnnfast.ops.conv2d cimport activation_code, column_sums, perform
-from cnnfast.ops.cpu cimport CNF_BACKWARD_INPUT, CNF_BACKWARD_WEIGHT, CNF_DIRECT, CNF_FORWARD, CNF_LINEAR, cnf_conv2d, cnf_conv2d_job
+from cnnfast.ops.cpu cimport (
+    CNF_BACKWARD_INPUT, CNF_BACKWARD_WEIGHT, CNF_DIRECT, CNF_FORWARD, CNF_LINEAR, cnf_conv2d, cnf_conv2d_job
+)
 
 cnp.import_array()
 
