@@ -136,7 +136,8 @@ def table_lines(rows):
 
 
 def picture(run, path):
-    """Bars of the fraction of peak, one panel a pass, engines side by side; False if matplotlib is missing."""
+    """A column a pass: above, each case's share of the peak over its operations per byte, beside the best peer's; below,
+    the ratios in order. False if matplotlib is missing or nothing can be compared."""
     try:
         import matplotlib
     except ImportError:
@@ -145,28 +146,33 @@ def picture(run, path):
     from matplotlib import pyplot
 
     threads = max(m["threads"] for m in run["cases"])
-    rows = [m for m in run["cases"] if m["threads"] == threads]
-    groups = dict.fromkeys(_group(m) for m in rows)
-    for group in groups:
-        groups[group] = [m for m in rows if _group(m) == group][:48]
-    tall = [max(2.0, 0.13 * (len(run["engines"]) + 1) * len(g)) for g in groups.values()]
-    figure, panels = pyplot.subplots(
-        len(groups), 1, figsize=(10, sum(tall) + 1.2 * len(tall)), height_ratios=tall, squeeze=False, layout="constrained"
-    )
-    for (group, chosen), panel in zip(groups.items(), panels[:, 0]):
-        engines = [e for e in run["engines"] if any(e in m["fraction"] for m in chosen)]
-        step = 0.85 / max(1, len(engines))
-        for k, engine in enumerate(engines):
-            places = [i + (k - (len(engines) - 1) / 2) * step for i, m in enumerate(chosen) if engine in m["fraction"]]
-            values = [100 * m["fraction"][engine] for m in chosen if engine in m["fraction"]]
-            colour = "#d62728" if engine == OURS else None
-            panel.barh(places, values, step, label=engine, color=colour or f"C{[0, 1, 2, 4, 5, 6, 7, 8, 9][k % 9]}")
-        panel.axvline(100, color="black", linewidth=0.8)
-        panel.set_yticks(range(len(chosen)), [m["name"] for m in chosen], fontsize=7)
-        panel.set_ylim(len(chosen) - 0.5, -0.5)
-        panel.set_title(f"{group}, {threads} thread{'s' * (threads > 1)}")
-        panel.set_xlabel("% of the FMA peak measured in this run" if chosen[0]["flops"] else "% of the copy bandwidth")
-        panel.legend(fontsize=7, loc="lower right")
+    rows = [m for m in run["cases"] if m["threads"] == threads and m["best_peer"]]
+    groups = {group: [m for m in rows if _group(m) == group] for group in dict.fromkeys(_group(m) for m in rows)}
+    if not groups:
+        return False
+    figure, panels = pyplot.subplots(2, len(groups), figsize=(3.6 * len(groups) + 1, 7.5), squeeze=False, layout="constrained")
+    for (group, chosen), (upper, lower) in zip(groups.items(), panels.T):
+        operations = chosen[0]["flops"] > 0
+        x = [m["flops"] / m["bytes"] if operations else m["bytes"] / 1e6 for m in chosen]
+        ours = [100 * m["fraction"][OURS] for m in chosen]
+        theirs = [100 * m["fraction"][OURS] / m["ratio"][m["best_peer"]] for m in chosen]
+        upper.vlines(x, theirs, ours, color="0.8", linewidth=0.8, zorder=1)
+        upper.scatter(x, theirs, s=14, color="0.45", label="best peer")
+        upper.scatter(x, ours, s=14, color="#d62728", label=OURS)
+        upper.axhline(100, color="black", linewidth=0.8)
+        upper.set(xscale="log", ylim=(0, None), title=group, xlabel="operations a byte" if operations else "MB read and written")
+        upper.set_ylabel("% of the FMA peak" if operations else "% of copy bandwidth")
+        upper.legend(fontsize=7)
+        ratios = sorted(m["ratio"][m["best_peer"]] for m in chosen)
+        colours = ["#d62728" if r > 1 else "0.45" for r in ratios]
+        lower.bar(range(len(ratios)), [r - 1 for r in ratios], 1, bottom=1, color=colours)
+        lower.axhline(1, color="black", linewidth=0.8)
+        lower.set(yscale="log", xlabel=f"{len(ratios)} cases, geometric mean {geometric_mean(ratios):.2f}")
+        ticks = [t for t in (0.01, 0.1, 0.25, 0.5, 1, 2, 4, 8, 16) if 0.7 * ratios[0] <= t <= 1.5 * ratios[-1] or t == 1]
+        lower.set_yticks(ticks, [f"{t:g}x" for t in ticks], minor=False)
+        lower.minorticks_off()
+        lower.set_ylabel("best peer's time / cnnfast's")
+    figure.suptitle(f"{run['machine']['cpu']}, {threads} thread{'s' * (threads > 1)}, {run['date']}")
     figure.savefig(path, dpi=110)
     pyplot.close(figure)
     return True
