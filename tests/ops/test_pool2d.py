@@ -642,13 +642,24 @@ def test_errors(call, error, words):
     assert_exact(ops.max_pool2d(X, 3, 2, 1), Y)
 
 
-def test_wide_indices_are_checked():
-    x = X[:1, :, :, :1].repeat(5, 1).repeat(4, 2)
-    y, indices = ops.max_pool2d(x, 17, 1, 8, return_indices=True)
-    assert indices.dtype == np.int32
-    for at, value in [((0, 12, 12, 0), -1), ((0, 12, 12, 0), 289), ((0, 0, 12, 0), 0), ((0, 12, 0, 0), 8 * 17)]:
-        with pytest.raises(ValueError, match=f"got {value} for output"):
-            ops.max_pool2d_backward(y, changed(indices, at, value), x.shape, 17, 1, 8)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("windows", [(3, 2, 1), (2, 2, 0), ((2, 3), (1, 2), (1, 0)), (17, 7, 8)])
+def test_exactly_the_indices_outside_the_map_are_refused(isa, windows, dtype):
+    """Byte and int32 indices: every value that a window of the small kernels can be given, around the limits of the large."""
+    case = Case((1, 5, 6, 1) if windows[0] != 17 else (1, 20, 21, 1), *windows)
+    x = np.zeros(case.shape, dtype)
+    y, indices = case.max(ops, x, return_indices=True)
+    assert indices.dtype == (np.int32 if case.taps > 256 else np.uint8)
+    values = range(256) if case.taps <= 256 else [-(2**31), -1, *range(0, 300, 8), 288, 289, 2**31 - 1]
+    for at in np.ndindex(y.shape):
+        valid = windows_of(x[0, :, :, 0], case, at[1], at[2])
+        for value in values:
+            wrong = changed(indices, at, value)
+            if value in valid:
+                case.max_backward(ops, y, wrong)
+            else:
+                with pytest.raises(ValueError, match=f"indices .*got {value} for output"):
+                    case.max_backward(ops, y, wrong)
 
 
 def test_a_refused_index_writes_nothing(isa):
