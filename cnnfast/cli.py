@@ -23,6 +23,7 @@ from .datasets.files import open_regular
 from .explain import LANGUAGES, explain
 from .networks import NETWORKS
 from .saving import write_atomically
+from .schedules import CosineDecay
 from .visualize.walking import input_shape
 
 
@@ -154,7 +155,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--batch-size", **batch, default=64)
     train.add_argument("--optimizer", type=_optimizer, default="adam", metavar="NAME",
                        help="adam, adamw, sgd or rmsprop (default: adam)")
-    train.add_argument("--learning-rate", type=_rate, metavar="X", help="(default: the optimizer's)")
+    train.add_argument("--learning-rate", type=_rate, metavar="X", help="at the start; it falls to 0 (default: the optimizer's)")
     train.add_argument("--seed", type=_whole(0, 2**32 - 1), default=0, metavar="N", help="(default: 0)")
     train.add_argument("--image-size", type=_size, metavar="N|HxW", help="resize pictures of a folder (default: 64)")
     train.add_argument("--color-mode", choices=list(datasets.images.MODES), default="rgb",
@@ -242,11 +243,12 @@ def _train(arguments: argparse.Namespace) -> None:
     _check_output(arguments.out)
     data = load_data(arguments.data, arguments.image_size or (64, 64), arguments.color_mode)
     (images, labels), (test_images, test_labels) = data.train, data.test
-    optimizer = cnnfast.optimizers.get(arguments.optimizer)
-    if arguments.learning_rate is not None:
-        optimizer.learning_rate = arguments.learning_rate
     model = _new_network(arguments.model, images.shape[1:], len(data.class_names), arguments.seed)
     model.class_names = data.class_names
+    optimizer = cnnfast.optimizers.get(arguments.optimizer)
+    steps = arguments.epochs * math.ceil(len(images) / arguments.batch_size)
+    # A rate that falls to zero ends at a better place than a steady one, whatever the number of epochs.
+    optimizer.learning_rate = CosineDecay(arguments.learning_rate or optimizer.learning_rate, steps)
     model.compile(optimizer=optimizer, loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     print(f"{len(images):,} training images, {len(test_images):,} test images, {len(data.class_names)} classes")
     model.fit(scaled(images), labels, epochs=arguments.epochs, batch_size=arguments.batch_size)

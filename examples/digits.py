@@ -7,26 +7,20 @@ is 1 if the test accuracy is below 98 %.
 """
 
 import argparse
+import math
 import pathlib
 import sys
 
 import numpy as np
 
-from cnnfast import callbacks, datasets, networks, visualize
+from cnnfast import datasets, networks, optimizers, schedules, visualize
 from cnnfast.explain import explain
 
-
-class SmallLastSteps(callbacks.Callback):
-    """Divide the learning rate by 5 for the last five epochs: the network settles down."""
-
-    def on_epoch_begin(self, epoch, logs=None):
-        if epoch == options.epochs - 5:
-            self.model.optimizer.learning_rate /= 5
-
+BATCH = 32
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("demo"), help="folder for the results")
-parser.add_argument("--epochs", type=int, default=25)
+parser.add_argument("--epochs", type=int, default=30)
 options = parser.parse_args()
 options.out.mkdir(parents=True, exist_ok=True)
 
@@ -35,10 +29,9 @@ x_train, x_test = (x[..., np.newaxis].astype(np.float32) / 255 for x in (x_train
 
 model = networks.small(x_train.shape[1:], classes=10, seed=0)
 model.summary()
-model.compile(optimizer="adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
-history = model.fit(
-    x_train, y_train, epochs=options.epochs, batch_size=32, validation_data=(x_test, y_test), callbacks=[SmallLastSteps()]
-)
+falling = schedules.CosineDecay(0.002, decay_steps=options.epochs * math.ceil(len(x_train) / BATCH))
+model.compile(optimizer=optimizers.Adam(falling), loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+history = model.fit(x_train, y_train, epochs=options.epochs, batch_size=BATCH, validation_data=(x_test, y_test))
 accuracy = model.evaluate(x_test, y_test, verbose=0, return_dict=True)["accuracy"]
 
 model.save(options.out / "digits.cnnfast")

@@ -24,7 +24,7 @@ TINY = [
 def trained(tmp_path_factory):
     """A network trained by the command itself, and what it printed."""
     path = tmp_path_factory.mktemp("cli") / "digits.cnnfast"
-    command = [sys.executable, "-m", "cnnfast", "train", "--data", "digits", "--epochs", "8", "--batch-size", "32",
+    command = [sys.executable, "-m", "cnnfast", "train", "--data", "digits", "--epochs", "10", "--batch-size", "32",
                "--out", str(path)]
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
