@@ -433,19 +433,22 @@ def test_non_finite_values_reach_the_windows_that_hold_them(isa, algorithm, valu
     assert finite[~touched].all() and not finite[touched].all()
 
 
-@pytest.mark.parametrize("algorithm", ["direct", "winograd", "auto"])
-def test_padding_is_skipped(isa, algorithm, rng):
+@pytest.mark.parametrize("activation", [None, "relu", "sigmoid"])
+@pytest.mark.parametrize("algorithm", ["direct", "winograd", "depthwise"])
+def test_padding_is_skipped(isa, algorithm, activation, rng):
     """A weight that is infinite meets padding: it adds nothing there, whichever algorithm runs."""
     case = Case((1, 14, 14, 16), (3, 3, 16, 16), 1, 1)
+    if algorithm == "depthwise":
+        case, algorithm = Case((1, 14, 14, 16), (3, 3, 1, 16), 1, 1, 1, 16), "auto"
     x, weight, bias, dy = case.data(lambda shape: integers(rng, shape) + np.float32(0.5))
-    weight[0, 0, 3, 5] = np.inf
+    weight[0, 0, 0, 5], weight[2, 1, 0, 7] = np.inf, np.nan
     for name in ("forward", "input"):
         with np.errstate(invalid="ignore"):
-            expected = case.passes(ref, x, weight, bias, dy)[name]()
+            expected = case.passes(ref, x, weight, bias, dy, activation)[name]()
         assert np.isfinite(expected).any() and not np.isfinite(expected).all()
-        y = case.passes(ops, x, weight, bias, dy)[name](algorithm=algorithm)
-        np.testing.assert_array_equal(np.isfinite(y), np.isfinite(expected))
+        y = case.passes(ops, x, weight, bias, dy, activation)[name](algorithm=algorithm)
         np.testing.assert_array_equal(np.isnan(y), np.isnan(expected))
+        np.testing.assert_array_equal(np.isinf(y), np.isinf(expected))
 
 
 def test_denormals(isa):

@@ -70,6 +70,7 @@ def calls(rng, dtype):
     depthwise = weight[:, :, :1, :6].copy()
     yield "conv2d", (x, depthwise, None, 1, 1, 1, 6), {}
     yield "conv2d_backward_input", (x, depthwise, x.shape, 1, 1, 1, 6), {}
+    yield "conv2d_backward_input", (x[:, :5, :5], depthwise, x.shape, 2, 1, 1, 6), {}
     yield "conv2d_backward_weight", (x, x, depthwise.shape, 1, 1, 1, 6), {}
     windows = (2, 2, 1)
     y, indices = ref.max_pool2d(x, *windows, return_indices=True)
