@@ -12,18 +12,41 @@ cdef extern from *:
     #ifdef _OPENMP
     #include <omp.h>
     #include <pthread.h>
+    static _Thread_local int cnf_known = 1; /* team size that this thread is known to get */
+    static void *cnf_wait(void *gate) {
+        pthread_mutex_lock(gate);
+        pthread_mutex_unlock(gate);
+        return NULL;
+    }
+    /* libgomp ends the process when a thread cannot be created (RLIMIT_NPROC, RLIMIT_AS, cgroup pids): before a team grows,
+     * try with threads of our own how many there can be. */
+    static int cnf_affordable(int workers) {
+        pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+        pthread_t threads[256];
+        int made = 0;
+        if (workers <= cnf_known) return workers;
+        pthread_mutex_lock(&gate);
+        while (made < workers - 1 && made < 256 && !pthread_create(&threads[made], NULL, cnf_wait, &gate)) made++;
+        pthread_mutex_unlock(&gate);
+        for (int i = 0; i < made; i++) pthread_join(threads[i], NULL);
+        if (made + 1 > cnf_known) cnf_known = made + 1;
+        return made + 1;
+    }
     /* A team that outlives fork() would leave the child waiting for threads it does not have: release it before. */
     static void cnf_before_fork(void) { omp_pause_resource_all(omp_pause_hard); }
-    static void cnf_register_fork(void) { pthread_atfork(cnf_before_fork, NULL, NULL); }
+    static void cnf_in_child(void) { cnf_known = 1; }
+    static void cnf_register_fork(void) { pthread_atfork(cnf_before_fork, NULL, cnf_in_child); }
     static const int cnf_openmp = _OPENMP;
     #else
     static int omp_get_max_threads(void) { return 1; }
+    static int cnf_affordable(int workers) { return workers; }
     static void cnf_register_fork(void) {}
     static const int cnf_openmp = 0;
     #endif
     """
     const int cnf_openmp
     int omp_get_max_threads() nogil
+    int cnf_affordable(int workers) nogil
     void cnf_register_fork()
 
 cdef int MAX_THREADS = 256
@@ -159,6 +182,8 @@ cdef void run(cnf_kernel *kernel, const void *job, Py_ssize_t tasks, int workers
     if _tracing:
         with gil:
             _ran.add(<size_t>kernel)
+    if workers > 1:
+        workers = cnf_affordable(workers)
     if workers <= 1:
         for task in range(tasks):
             kernel(job, task, 0)

@@ -251,6 +251,25 @@ with ops.threads(2):
     assert lines == ["1", "3", "5", "4", "2"]
 
 
+@pytest.mark.parametrize("limit", ["RLIMIT_AS", "RLIMIT_NPROC"])
+def test_threads_that_cannot_be_created_are_done_without(limit, digest):
+    """libgomp by itself would end the process."""
+    if limit == "RLIMIT_NPROC" and os.getuid() != 0:
+        pytest.skip("needs root: this user's other processes count against the limit")
+    lines = check_child(f"""
+import resource
+work(1)
+if {limit!r} == "RLIMIT_NPROC":
+    os.setuid(65534)
+    resource.setrlimit(resource.RLIMIT_NPROC, (1, 1))
+else:
+    size = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (size + (6 << 20), size + (6 << 20)))
+print(work(3), work(300))
+""")
+    assert lines == [digest] * 2
+
+
 # --- Python threads ------------------------------------------------------------------------------------------------------
 
 
