@@ -219,10 +219,12 @@ OTHER = [  # nothing is tuned to a list: odd channels, maps and kernels
     (96, 24, 96, (1, 7), 1, 0, 1, 1), (320, 20, 96, 1, 1, 0, 1, 1), (130, 15, 70, 1, 1, 0, 1, 1),
     (240, 19, 240, 5, 1, 2, 240, 1), (40, 75, 40, 5, 2, 2, 40, 1), (4, 128, 24, 5, 2, 2, 1, 1), (96, 18, 96, 3, 1, 1, 4, 1),
 ]  # fmt: skip
+OVERHEAD = [(16, 8, 16, 3, 1, 1, 1, 1), (16, 8, 16, 1, 1, 0, 1, 1), (8, 4, 8, 3, 1, 1, 1, 1)]  # little but the call
 
 CONVOLUTIONS = {
     "resnet50": RESNET50, "vgg19": VGG19, "alexnet": ALEXNET, "mobilenet": MOBILENET, "lenet5": LENET5,
     "small": SMALL, "tiny": TINY, "other": OTHER,
+    "overhead": OVERHEAD,
 }  # fmt: skip
 MATMULS = [(n, n, n) for n in (16, 32, 64, 128, 256, 512, 1024, 2048)] + [
     (64, 1600, 128), (64, 128, 10), (1, 2048, 1000), (4096, 64, 64), (64, 4096, 64), (100, 300, 50), (1000, 27, 64),

@@ -84,13 +84,14 @@ def installed_bytes(name, seen=None):
     seen = {} if seen is None else seen
     try:
         distribution = importlib.metadata.distribution(name)
+        files, requires = [Path(distribution.locate_file(f)) for f in distribution.files or []], distribution.requires or []
     except importlib.metadata.PackageNotFoundError:
-        return seen
-    files = [Path(distribution.locate_file(f)) for f in distribution.files or []]
-    if name == "cnnfast":  # installed in place: what a wheel holds
-        files = [f for f in (crew.ROOT / "cnnfast").rglob("*") if f.suffix not in (".c", ".pyx", ".pxd", ".pyc", ".html")]
+        files, requires = [], []
+    if name == "cnnfast":  # built in place: what a wheel holds
+        files = [f for f in (crew.ROOT / "cnnfast").rglob("*") if f.suffix not in (".c", ".pyx", ".h")]
+        requires = requires or ["safetensors", "tqdm"]
     seen[name] = sum(f.stat().st_size for f in files if f.is_file() and f.suffix != ".pyc")
-    for requirement in distribution.requires or []:
+    for requirement in requires:
         needed = re.match(r"[\w.-]+", requirement).group().lower().replace("_", "-")
         if "extra ==" not in requirement and needed not in seen and needed != "numpy":
             installed_bytes(needed, seen)

@@ -15,10 +15,10 @@ from . import crew, machine, report, zoo
 
 DEFAULT = (
     "cnnfast,numpy,torch-nhwc,torch-nchw,torch-compile-nhwc,torch-compile-nchw,keras,keras-jit,onnxruntime,openvino,"
-    "openvino-default"
+    "openvino-default,ncnn"
 )
 QUICK = "cnnfast,torch-nhwc,torch-nchw,onnxruntime,openvino"
-PEERS = ("torch", "torch-compile", "keras", "onnxruntime", "openvino", "numpy")
+PEERS = ("torch", "torch-compile", "keras", "onnxruntime", "openvino", "ncnn", "numpy")
 
 
 def arguments(argv):
@@ -26,6 +26,7 @@ def arguments(argv):
     add = parser.add_argument
     add("--filter", default="", help="only jobs whose name, such as 'vgg-small train b64', matches this regular expression")
     add("--quick", action="store_true", help="small networks, few peers, few rounds")
+    add("--busy", action="store_true", help="for a machine with other work: one thread, its processor time, minima")
     add("--threads", default="2", help="thread counts, by default %(default)s")
     add("--engines", default=None, help=f"by default {DEFAULT}; 'all' adds cnnfast-avx2")
     add("--rounds", type=int, help="by default 20 (--quick: 5)")
@@ -35,9 +36,9 @@ def arguments(argv):
     add("--output", default=None, help="name under benchmarks/results; by default 'networks' or 'quick-networks'")
     add("--list", action="store_true", help="print the jobs and stop")
     options = parser.parse_args(argv)
-    options.threads = [int(t) for t in options.threads.split(",")]
+    options.threads = [1] if options.busy else [int(t) for t in options.threads.split(",")]
     options.rounds = options.rounds or (5 if options.quick else 20)
-    options.statistic = options.statistic or ("minimum" if options.quick else "median")
+    options.statistic = options.statistic or ("minimum" if options.quick or options.busy else "median")
     options.engines = crew.names("networks", options.engines or (QUICK if options.quick else DEFAULT))
     options.output = options.output or ("quick-networks" if options.quick else "networks")
     return options
@@ -181,9 +182,8 @@ def main(argv=None):
             for name, reason in team.missing.items():
                 print(f"missing: {name} ({reason})")
             for job in chosen:
-                results = team.measure(
-                    job, options.rounds, options.seconds, options.budget, 2e-3, functools.partial(judge, job)
-                )
+                check = functools.partial(judge, job)
+                results = team.measure(job, options.rounds, options.seconds, options.budget, 2e-3, check, options.busy)
                 run["jobs"].append(summarise(job, threads, results, options.statistic))
                 print(line(run["jobs"][-1]), flush=True)
     paths = report.save(run, options.output, markdown, picture)

@@ -46,6 +46,7 @@ NETWORKS = {
     "onnxruntime": ("onnxruntime", None, TUNED_MALLOC),
     "openvino": ("openvino", "f32", TUNED_MALLOC),
     "openvino-default": ("openvino", "default", TUNED_MALLOC),
+    "ncnn": ("ncnn", None, TUNED_MALLOC),
 }
 FAMILIES = {"kernels": KERNELS, "networks": NETWORKS}
 
