@@ -326,7 +326,7 @@ ERRORS = [
     (lambda: ops.silu(A, num_threads=0), ValueError, r"silu: num_threads must be positive, got 0"),
     (lambda: ops.softmax(A, 2), np.exceptions.AxisError, r"softmax: axis must be in -2...1, got 2"),
     (lambda: ops.softmax(A, 1.0), TypeError, r"softmax: axis must be an int, got 1\.0"),
-    (lambda: ops.softmax(np.float32(1)), np.exceptions.AxisError, r"softmax: axis must be in -0...-1, got -1"),
+    (lambda: ops.softmax(np.float32(1)), np.exceptions.AxisError, r"softmax: axis must be in 0\.\.\.-1, got -1"),
     (lambda: ops.softmax(A[:, :0]), ValueError, r"softmax: axis must not have length 0"),
     (lambda: ops.softmax_backward(A, B), ValueError, r"softmax_backward: y must .*shape"),
 ]
