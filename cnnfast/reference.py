@@ -67,7 +67,7 @@ def _windows(shape, kernel, stride, padding, dilation=1, ceil_mode=False, count_
     are left out.
     """
     stride, dilation = _pair(stride), _pair(dilation)
-    axes = []
+    axes: list[tuple] = []
     for n, k, s, d, (before, after) in zip(
         shape, kernel, stride, dilation, _pads(padding, shape, kernel, stride, dilation)
     ):
@@ -82,12 +82,12 @@ def _windows(shape, kernel, stride, padding, dilation=1, ceil_mode=False, count_
         axes.append((out, counts, [(target, row[target]) for target, row in taps]))
     (h, rows, ytaps), (w, columns, xtaps) = axes
     every = slice(None)
-    taps = [
+    windows = [
         (i, j, (every, oy[:, None], ox), (every, iy[:, None], ix))
         for i, (oy, iy) in enumerate(ytaps)
         for j, (ox, ix) in enumerate(xtaps)
     ]
-    return (h, w), rows[:, None] * columns, taps
+    return (h, w), rows[:, None] * columns, windows
 
 
 # --- matmul, dense -------------------------------------------------------------------------------------------------------

@@ -7,7 +7,6 @@ never imports and never runs anything else than the constructors listed there.
 from __future__ import annotations
 
 import difflib
-import functools
 import inspect
 import re
 from collections.abc import Mapping
@@ -37,9 +36,17 @@ class Configurable:
         return f"{type(self).__name__}({config})"
 
 
-@functools.cache
+_argument_names: dict[type, list[str]] = {}  # functools.cache wants a Hashable, which mypy doubts of a class
+
+
 def argument_names(cls: type) -> list[str]:
     """Names of the arguments of `cls(...)`; those of its bases count if it passes ``**kwargs`` on to them."""
+    if cls not in _argument_names:
+        _argument_names[cls] = _signature_names(cls)
+    return _argument_names[cls]
+
+
+def _signature_names(cls: type) -> list[str]:
     names: dict[str, None] = {}
     for base in cls.__mro__:
         if "__init__" in vars(base) and base is not object:

@@ -170,8 +170,9 @@ INLINE double cnf_hmax_f64(__m256d a) {
 #define CNF_ROWS_1 12
 #define CNF_ROWS_2 6
 #define CNF_ROWS_3 4
-#define CNF_TILES(X)                                                                                                   \
-  X(1, 1)                                                                                                              \
-  X(2, 1)                                                                                                              \
-  X(4, 1)                                                                                                              \
-  X(6, 1) X(8, 1) X(10, 1) X(12, 1) X(1, 2) X(2, 2) X(3, 2) X(4, 2) X(5, 2) X(6, 2) X(1, 3) X(2, 3) X(3, 3) X(4, 3)
+/* clang-format off */
+#define CNF_TILES(X) \
+  X(1, 1) X(2, 1) X(4, 1) X(6, 1) X(8, 1) X(10, 1) X(12, 1) \
+  X(1, 2) X(2, 2) X(3, 2) X(4, 2) X(5, 2) X(6, 2) \
+  X(1, 3) X(2, 3) X(3, 3) X(4, 3)
+/* clang-format on */

@@ -89,10 +89,9 @@ INLINE __m512d cnf_exp2i_f64(__m512d a) {
 #define CNF_ROWS_1 14
 #define CNF_ROWS_2 14
 #define CNF_ROWS_3 8
-#define CNF_TILES(X)                                                                                                   \
-  X(1, 1)                                                                                                              \
-  X(2, 1)                                                                                                              \
-  X(4, 1)                                                                                                              \
-  X(6, 1)                                                                                                              \
-  X(8, 1) X(10, 1) X(12, 1) X(14, 1) X(1, 2) X(2, 2) X(4, 2) X(6, 2) X(8, 2) X(10, 2) X(12, 2) X(14, 2) X(1, 3)        \
-      X(2, 3) X(4, 3) X(6, 3) X(8, 3)
+/* clang-format off */
+#define CNF_TILES(X) \
+  X(1, 1) X(2, 1) X(4, 1) X(6, 1) X(8, 1) X(10, 1) X(12, 1) X(14, 1) \
+  X(1, 2) X(2, 2) X(4, 2) X(6, 2) X(8, 2) X(10, 2) X(12, 2) X(14, 2) \
+  X(1, 3) X(2, 3) X(4, 3) X(6, 3) X(8, 3)
+/* clang-format on */

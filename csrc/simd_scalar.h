@@ -97,4 +97,9 @@ INLINE T CNF_NAME(ldexp2)(T a, T n) { /* in two steps, so that neither factor le
 #define CNF_ROWS_1 4
 #define CNF_ROWS_2 4
 #define CNF_ROWS_3 4
-#define CNF_TILES(X) X(1, 1) X(2, 1) X(3, 1) X(4, 1) X(1, 2) X(2, 2) X(3, 2) X(4, 2) X(1, 3) X(2, 3) X(3, 3) X(4, 3)
+/* clang-format off */
+#define CNF_TILES(X) \
+  X(1, 1) X(2, 1) X(3, 1) X(4, 1) \
+  X(1, 2) X(2, 2) X(3, 2) X(4, 2) \
+  X(1, 3) X(2, 3) X(3, 3) X(4, 3)
+/* clang-format on */

@@ -97,7 +97,8 @@ def relu_backward(dy, x, *, out=None, num_threads=None):
         Gradient of the input; shape and dtype of `dy`.
     """
     cdef cnp.ndarray dya = as_array(dy, "relu_backward", "dy"), xa = as_same(x, dya, "relu_backward", "x")
-    return elementwise("relu_backward", kernels(cnp.PyArray_TYPE(dya)).relu_backward, 0.4, dya, xa, None, 0, 0, 0, out, num_threads)
+    return elementwise("relu_backward", kernels(cnp.PyArray_TYPE(dya)).relu_backward, 0.4, dya, xa, None, 0,
+                       0, 0, out, num_threads)
 
 
 def leaky_relu(x, negative_slope=0.01, *, out=None, num_threads=None):
@@ -147,7 +148,8 @@ def leaky_relu_backward(dy, x, negative_slope=0.01, *, out=None, num_threads=Non
     """
     cdef cnp.ndarray dya = as_array(dy, "leaky_relu_backward", "dy"), xa = as_same(x, dya, "leaky_relu_backward", "x")
     cdef double a = number(negative_slope, "leaky_relu_backward", "negative_slope")
-    return elementwise("leaky_relu_backward", kernels(cnp.PyArray_TYPE(dya)).leaky_relu_backward, 0.4, dya, xa, None, a, 0, 0, out, num_threads)
+    return elementwise("leaky_relu_backward", kernels(cnp.PyArray_TYPE(dya)).leaky_relu_backward, 0.4, dya,
+                       xa, None, a, 0, 0, out, num_threads)
 
 
 def elu(x, alpha=1.0, *, out=None, num_threads=None):
@@ -241,7 +243,8 @@ def sigmoid_backward(dy, y, *, out=None, num_threads=None):
         Gradient of the input; shape and dtype of `dy`.
     """
     cdef cnp.ndarray dya = as_array(dy, "sigmoid_backward", "dy"), ya = as_same(y, dya, "sigmoid_backward", "y")
-    return elementwise("sigmoid_backward", kernels(cnp.PyArray_TYPE(dya)).sigmoid_backward, 0.4, dya, ya, None, 0, 0, 0, out, num_threads)
+    return elementwise("sigmoid_backward", kernels(cnp.PyArray_TYPE(dya)).sigmoid_backward, 0.4, dya, ya,
+                       None, 0, 0, 0, out, num_threads)
 
 
 def tanh(x, *, out=None, num_threads=None):
@@ -285,7 +288,8 @@ def tanh_backward(dy, y, *, out=None, num_threads=None):
         Gradient of the input; shape and dtype of `dy`.
     """
     cdef cnp.ndarray dya = as_array(dy, "tanh_backward", "dy"), ya = as_same(y, dya, "tanh_backward", "y")
-    return elementwise("tanh_backward", kernels(cnp.PyArray_TYPE(dya)).tanh_backward, 0.4, dya, ya, None, 0, 0, 0, out, num_threads)
+    return elementwise("tanh_backward", kernels(cnp.PyArray_TYPE(dya)).tanh_backward, 0.4, dya, ya, None, 0,
+                       0, 0, out, num_threads)
 
 
 def silu(x, *, out=None, num_threads=None):
@@ -329,7 +333,8 @@ def silu_backward(dy, x, *, out=None, num_threads=None):
         Gradient of the input; shape and dtype of `dy`.
     """
     cdef cnp.ndarray dya = as_array(dy, "silu_backward", "dy"), xa = as_same(x, dya, "silu_backward", "x")
-    return elementwise("silu_backward", kernels(cnp.PyArray_TYPE(dya)).silu_backward, 0.9, dya, xa, None, 0, 0, 0, out, num_threads)
+    return elementwise("silu_backward", kernels(cnp.PyArray_TYPE(dya)).silu_backward, 0.9, dya, xa, None, 0,
+                       0, 0, out, num_threads)
 
 
 cdef cnf_kernel *_exact_or_tanh(object approximate, str func, cnf_kernel *exact, cnf_kernel *by_tanh) except NULL:

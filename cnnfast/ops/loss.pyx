@@ -10,7 +10,7 @@ from libc.stddef cimport ptrdiff_t
 from cnnfast.ops.check cimport as_array, as_like, as_same, deliver, number, result
 from cnnfast.ops.cpu cimport cnf_kernel, cnf_rows, kernels
 from cnnfast.ops.elementwise cimport elementwise
-from cnnfast.ops.rows cimport map_rows, rows_along, run_rows
+from cnnfast.ops.rows cimport rows_along, run_rows
 
 cnp.import_array()
 
@@ -316,7 +316,8 @@ def sigmoid_cross_entropy_backward(dloss, logits, target, *, out=None, num_threa
     cdef str func = "sigmoid_cross_entropy_backward"
     cdef cnp.ndarray xa = as_array(logits, func, "logits")
     cdef cnp.ndarray t = as_same(target, xa, func, "target"), d = as_same(dloss, xa, func, "dloss")
-    return elementwise(func, kernels(cnp.PyArray_TYPE(xa)).sigmoid_cross_entropy_backward, 1.0, xa, t, d, 0, 0, 0, out, num_threads)
+    return elementwise(func, kernels(cnp.PyArray_TYPE(xa)).sigmoid_cross_entropy_backward, 1.0, xa, t, d, 0,
+                       0, 0, out, num_threads)
 
 
 def binary_cross_entropy(p, target, *, out=None, num_threads=None):
@@ -367,4 +368,5 @@ def binary_cross_entropy_backward(dloss, p, target, *, out=None, num_threads=Non
     cdef str func = "binary_cross_entropy_backward"
     cdef cnp.ndarray xa = as_array(p, func, "p")
     cdef cnp.ndarray t = as_same(target, xa, func, "target"), d = as_same(dloss, xa, func, "dloss")
-    return elementwise(func, kernels(cnp.PyArray_TYPE(xa)).binary_cross_entropy_backward, 0.8, xa, t, d, 0, 0, 0, out, num_threads)
+    return elementwise(func, kernels(cnp.PyArray_TYPE(xa)).binary_cross_entropy_backward, 0.8, xa, t, d, 0,
+                       0, 0, out, num_threads)

@@ -46,12 +46,16 @@ def test_softmax_cross_entropy(isa, dtype, shape, at, rng):
             size = np.abs(wide(x) - x.max(-1, keepdims=True)) + np.log(n) + 1
             assert_within(losses, expected, (2 * n + 12) * u * ((t * size).sum(-1) + 1))
             assert_within(actual, p, (n + 8) * u * p + np.finfo(dtype).tiny)
-            expected = ref.softmax_cross_entropy_backward(wide(dloss), wide(actual), target_of(target, dtype), label_smoothing=smoothing)
+            expected = ref.softmax_cross_entropy_backward(
+                wide(dloss), wide(actual), target_of(target, dtype), label_smoothing=smoothing
+            )
             dx = ops.softmax_cross_entropy_backward(
                 guarded(dloss, at), guarded(actual, at), guarded(target, at), label_smoothing=smoothing,
                 out=guarded_empty(shape, dtype, at),
             )  # fmt: skip
-            assert_within(dx, expected, (n + 6) * u * np.abs(dloss)[..., None] * (actual * t.sum(-1, keepdims=True) + t))
+            assert_within(
+                dx, expected, (n + 6) * u * np.abs(dloss)[..., None] * (actual * t.sum(-1, keepdims=True) + t)
+            )
 
 
 @pytest.mark.parametrize("at", ["start", "end"])
@@ -81,7 +85,9 @@ def test_mse_loss(isa, dtype, shape, at, rng):
     y = ops.mse_loss(guarded(x, at), guarded(target, at), out=guarded_empty(shape[:-1], dtype, at))
     assert_within(y, expected, (n + 5) * u * expected)
     expected = ref.mse_loss_backward(wide(dloss), wide(x), wide(target))
-    dx = ops.mse_loss_backward(guarded(dloss, at), guarded(x, at), guarded(target, at), out=guarded_empty(shape, dtype, at))
+    dx = ops.mse_loss_backward(
+        guarded(dloss, at), guarded(x, at), guarded(target, at), out=guarded_empty(shape, dtype, at)
+    )
     assert_within(dx, expected, 6 * u * np.abs(expected))
 
 
@@ -100,7 +106,9 @@ def test_binary_losses(isa, dtype, at, rng):
         cheap = right & (t == (x > 0))
         assert_within(y[cheap], expected[cheap], 6 * u * expected[cheap])
         expected = ref.sigmoid_cross_entropy_backward(wide(dloss), wide(x), wide(t))
-        assert_within(ops.sigmoid_cross_entropy_backward(dloss, guarded(x, at), guarded(t, at)), expected, 6 * u * np.abs(dloss))
+        assert_within(
+            ops.sigmoid_cross_entropy_backward(dloss, guarded(x, at), guarded(t, at)), expected, 6 * u * np.abs(dloss)
+        )
         expected = ref.binary_cross_entropy(wide(p), wide(t))
         assert_within(ops.binary_cross_entropy(guarded(p, at), guarded(t, at), out=out), expected, 8 * u * expected)
         expected = ref.binary_cross_entropy_backward(wide(dloss), wide(p), wide(t))
@@ -118,7 +126,9 @@ def test_small_probabilities_stay_precise(isa, dtype):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_limits(isa, dtype):
     inf, nan, big = np.inf, np.nan, np.finfo(dtype).max / 2
-    rows = np.array([[big, 0, -big], [-big, -big, -big], [1e38, 1e38, 0], [0, -inf, 0], [-inf] * 3, [inf, 0, 0], [0, nan, 0]], dtype)
+    rows = np.array(
+        [[big, 0, -big], [-big, -big, -big], [1e38, 1e38, 0], [0, -inf, 0], [-inf] * 3, [inf, 0, 0], [0, nan, 0]], dtype
+    )
     losses, p = ops.softmax_cross_entropy(rows, np.zeros(7, int))
     log = np.log
     assert_within(losses, np.array([0, log(3), log(2), log(2), nan, nan, nan]), 4 * np.finfo(dtype).eps)
@@ -127,7 +137,9 @@ def test_limits(isa, dtype):
     assert ops.softmax_cross_entropy(rows[3:4], np.array([1]))[0] == inf
     one_hot = np.eye(3, dtype=dtype)
     assert_exact(ops.softmax_cross_entropy(rows[3:4], one_hot[1:2])[0], [inf])
-    assert_within(ops.softmax_cross_entropy(rows[3:4], one_hot[:1])[0], np.array([log(2)]), 4 * np.finfo(dtype).eps)  # 0 inf = 0
+    assert_within(
+        ops.softmax_cross_entropy(rows[3:4], one_hot[:1])[0], np.array([log(2)]), 4 * np.finfo(dtype).eps
+    )  # 0 inf = 0
     sure = np.array([[1, 0, 0]], dtype)
     assert_exact(ops.cross_entropy(sure, [0]), [0])
     assert_exact(ops.cross_entropy(sure, [1]), [inf])
@@ -170,7 +182,10 @@ def both(result):
 @pytest.mark.parametrize("shape", [(3000, 17), (3, 40000)])
 def test_same_bits_for_any_threads(threads, shape, rng):
     for name, arguments in every_loss(rng, shape):
-        for a, b in zip(both(getattr(ops, name)(*arguments, num_threads=threads)), both(getattr(ops, name)(*arguments, num_threads=1))):
+        for a, b in zip(
+            both(getattr(ops, name)(*arguments, num_threads=threads)),
+            both(getattr(ops, name)(*arguments, num_threads=1)),
+        ):
             assert_same_bits(a, b)
 
 

@@ -8,7 +8,18 @@ from cnnfast import ops
 from cnnfast import reference as ref
 
 DTYPES = [np.float32, np.float64]
-SHAPES = [(2, 1), (7, 1), (40, 3), (5, 16), (3, 4, 19), (2, 9, 9, 32), (2, 20, 11, 130), (70, 1, 1, 257), (5000, 5), (40, 16, 16, 3)]
+SHAPES = [
+    (2, 1),
+    (7, 1),
+    (40, 3),
+    (5, 16),
+    (3, 4, 19),
+    (2, 9, 9, 32),
+    (2, 20, 11, 130),
+    (70, 1, 1, 257),
+    (5000, 5),
+    (40, 16, 16, 3),
+]
 
 
 def batch(rng, shape, dtype, mean=2.0):
@@ -37,7 +48,9 @@ def test_stats(isa, dtype, shape, rng):
             assert_within(m, exact_mean, (2 if dtype == np.float32 else 24) * u * size)
             # deviations are rounded to u |x| at most, whatever the mean; E[x**2] - E[x]**2 would be off by u mean**2;
             # their errors are as random as the deviations themselves
-            assert_within(v, exact_var, 24 * u * exact_var + 8 * u * size * np.sqrt(exact_var) / np.sqrt(x.size / shape[-1]))
+            assert_within(
+                v, exact_var, 24 * u * exact_var + 8 * u * size * np.sqrt(exact_var) / np.sqrt(x.size / shape[-1])
+            )
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -114,7 +127,11 @@ def test_batch_norm_backward(isa, dtype, shape, training, rng):
         normal, size = np.abs(wide(x) - mean) * scale, np.abs(wide(dy))
         n = x.size // shape[-1]
         dweight, dbias = (size * normal).sum(axes(x)), size.sum(axes(x))
-        dx = (size + (dbias + normal * dweight) / n) * np.abs(scale * (1 if w is None else w)) if training else np.abs(exact[0])
+        dx = (
+            (size + (dbias + normal * dweight) / n) * np.abs(scale * (1 if w is None else w))
+            if training
+            else np.abs(exact[0])
+        )
         bounds = [bound * 24 * u for bound in (dx, dweight, dbias)]
         for at in ("start", "end"):
             outs = tuple(guarded_empty(e.shape, dtype, at) for e in exact)
@@ -163,7 +180,9 @@ def test_any_memory_and_layout(layout, rng):
             assert_same_bits(a, b)
         assert_same_bits(ops.batch_norm(view, *stats, weight, bias, **options), turn(y))
         gradient = dict(strange_views(turn(dy)))[kind]
-        for a, b in zip(ops.batch_norm_backward(gradient, view, *stats, weight, **options), (turn(grads[0]), *grads[1:])):
+        for a, b in zip(
+            ops.batch_norm_backward(gradient, view, *stats, weight, **options), (turn(grads[0]), *grads[1:])
+        ):
             assert_same_bits(a, b)
         if kind not in ("read-only", "big-endian"):
             out = np.copy(view, order="K")
@@ -199,15 +218,27 @@ ERRORS = [
     (lambda: ops.batch_norm(X, C, C, eps=np.nan), ValueError, r"batch_norm: eps must be finite, got nan"),
     (lambda: ops.batch_norm(X, C, C, activation="tanh"), ValueError, r"batch_norm: activation must be None, 'relu' or"),
     (lambda: ops.batch_norm(np.float32(1), C, C), ValueError, r"batch_norm: x must be \(\.\.\., C\), got shape \(\)"),
-    (lambda: ops.batch_norm(C, C, C, data_format="channels_first"), ValueError, r"x must be \(N, C, \.\.\.\), got shape \(3,\)"),
+    (
+        lambda: ops.batch_norm(C, C, C, data_format="channels_first"),
+        ValueError,
+        r"x must be \(N, C, \.\.\.\), got shape \(3,\)",
+    ),
     (lambda: ops.batch_norm(X, C, C, data_format="NCHW"), ValueError, r"batch_norm: data_format must be"),
     (lambda: ops.batch_norm(X, C, C, out=X[:2]), ValueError, r"batch_norm: out must have shape \(4, 3\), got \(2, 3\)"),
     (lambda: ops.batch_norm(X[:, :0], C, C), ValueError, r"x must have at least 1 channel"),
     (lambda: ops.batch_norm_stats(X[:1]), ValueError, r"batch_norm_stats: x must have more than 1 value per channel"),
-    (lambda: ops.batch_norm_stats(X, out=C), TypeError, r"batch_norm_stats: out must be a tuple of 2 arrays, got ndarray"),
+    (
+        lambda: ops.batch_norm_stats(X, out=C),
+        TypeError,
+        r"batch_norm_stats: out must be a tuple of 2 arrays, got ndarray",
+    ),
     (lambda: ops.batch_norm_backward(X[:2], X, C, C), ValueError, r"dy must have shape \(4, 3\), got \(2, 3\)"),
     (lambda: ops.batch_norm_backward(X, X, C, C, eps=-1), ValueError, r"eps must be positive, got -1"),
-    (lambda: ops.moving_average(C, C, 1.5), ValueError, r"moving_average: momentum must be in 0 <= momentum <= 1, got 1\.5"),
+    (
+        lambda: ops.moving_average(C, C, 1.5),
+        ValueError,
+        r"moving_average: momentum must be in 0 <= momentum <= 1, got 1\.5",
+    ),
     (lambda: ops.moving_average(C, X, 0.5), ValueError, r"moving_average: value must .*shape"),
 ]
 

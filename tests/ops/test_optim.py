@@ -10,9 +10,15 @@ from cnnfast import reference as ref
 DTYPES = [np.float32, np.float64]
 SGD = [dict(lr=0.1), dict(lr=0.1, weight_decay=0.01)]
 MOMENTUM = [dict(lr=0.05, momentum=0.9), dict(lr=0.05, momentum=0.9, nesterov=True, weight_decay=0.01)]
-ADAM = [dict(lr=1e-3, beta_1=0.9, beta_2=0.999, eps=1e-7), dict(lr=1e-3, beta_1=0.8, beta_2=0.99, eps=1e-7, weight_decay=0.1)]
+ADAM = [
+    dict(lr=1e-3, beta_1=0.9, beta_2=0.999, eps=1e-7),
+    dict(lr=1e-3, beta_1=0.8, beta_2=0.99, eps=1e-7, weight_decay=0.1),
+]
 RMSPROP = [dict(lr=1e-3, rho=0.9, eps=1e-7), dict(lr=1e-3, rho=0.9, eps=1e-7, weight_decay=0.1)]
-RMSPROP_MOMENTUM = [dict(lr=1e-3, rho=0.9, eps=1e-7, momentum=0.9), dict(lr=1e-3, rho=0.5, eps=1e-5, momentum=0.5, weight_decay=0.1)]
+RMSPROP_MOMENTUM = [
+    dict(lr=1e-3, rho=0.9, eps=1e-7, momentum=0.9),
+    dict(lr=1e-3, rho=0.5, eps=1e-5, momentum=0.5, weight_decay=0.1),
+]
 # (op, how many state arrays, options)
 STEPS = [
     (name, states, options)
