@@ -52,6 +52,19 @@ CASES = {
     "BatchNormalization 2-D": (lambda: layers.BatchNormalization(center=False), (5, 6)),
     "BatchNormalization plain": (lambda: layers.BatchNormalization(center=False, scale=False), IMAGE),
     "Dropout": (lambda: layers.Dropout(0.4, seed=3), IMAGE),
+    "SeparableConv2D": (
+        lambda: layers.SeparableConv2D(3, 3, strides=2, padding="same", depth_multiplier=2, activation="tanh"), IMAGE),
+    "SeparableConv2D first": (lambda: layers.SeparableConv2D(3, 2, data_format=FIRST, use_bias=False), IMAGE_FIRST),
+    "Conv2DTranspose": (lambda: layers.Conv2DTranspose(3, 3, strides=2, padding="same", activation="sigmoid"), IMAGE),
+    "Conv2DTranspose valid": (lambda: layers.Conv2DTranspose(3, (2, 4), strides=(3, 2), activation="silu"), IMAGE),
+    "Conv2DTranspose first": (lambda: layers.Conv2DTranspose(2, 3, data_format=FIRST, use_bias=False), IMAGE_FIRST),
+    "Cropping2D": (lambda: layers.Cropping2D(((1, 2), (0, 3))), IMAGE),
+    "Cropping2D first": (lambda: layers.Cropping2D(1, data_format=FIRST), IMAGE_FIRST),
+    "Parallel": (
+        lambda: layers.Parallel([layers.Conv2D(3, 1), [layers.Conv2D(2, 3, padding="same"), layers.Sigmoid()], []]), IMAGE),
+    "Parallel add": (lambda: layers.Parallel([layers.Conv2D(4, 1), layers.Sigmoid(), []], "add"), IMAGE),
+    "Parallel first": (
+        lambda: layers.Parallel([layers.Conv2D(3, 1, data_format=FIRST), layers.Sigmoid()], axis=1), IMAGE_FIRST),
     "Residual": (lambda: layers.Residual(layers.Conv2D(4, 3, padding="same")), IMAGE),
     "Residual shortcut": (
         lambda: layers.Residual(

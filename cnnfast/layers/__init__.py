@@ -10,20 +10,25 @@ from ..registry import lookup
 from .activation import Activation, LeakyReLU, ReLU, Sigmoid, Softmax
 from .base import Layer
 from .conv import Conv2D
+from .conv_transpose import Conv2DTranspose
 from .dense import Dense
 from .depthwise import DepthwiseConv2D
 from .dropout import Dropout
 from .input import Input
 from .norm import BatchNormalization
+from .parallel import Parallel
 from .pooling import AveragePooling2D, GlobalAveragePooling2D, GlobalMaxPooling2D, MaxPooling2D
-from .reshape import Flatten, Reshape, ZeroPadding2D
+from .reshape import Cropping2D, Flatten, Reshape, ZeroPadding2D
 from .residual import Residual
+from .separable import SeparableConv2D
 
 __all__ = [
     "Activation",
     "AveragePooling2D",
     "BatchNormalization",
     "Conv2D",
+    "Conv2DTranspose",
+    "Cropping2D",
     "Dense",
     "DepthwiseConv2D",
     "Dropout",
@@ -34,9 +39,11 @@ __all__ = [
     "Layer",
     "LeakyReLU",
     "MaxPooling2D",
+    "Parallel",
     "ReLU",
     "Reshape",
     "Residual",
+    "SeparableConv2D",
     "Sigmoid",
     "Softmax",
     "ZeroPadding2D",

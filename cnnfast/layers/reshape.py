@@ -70,6 +70,40 @@ class Reshape(Layer):
         return dy.reshape(self._take())
 
 
+class Cropping2D(Layer):
+    """The image without some rows and columns at its edges.
+
+    Parameters
+    ----------
+    cropping : int, (int, int) or ((int, int), (int, int))
+        All sides; vertical and horizontal; ((top, bottom), (left, right)).
+    data_format : "channels_last" or "channels_first", optional
+    """
+
+    ndim = 4
+
+    def __init__(self, cropping: Any = ((0, 0), (0, 0)), data_format: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.cropping = _sides(self, "cropping", cropping)
+        self.data_format = format_of(self, data_format)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        sizes = zip(spatial(input_shape, self.data_format), self.cropping)
+        height, width = (None if n is None else n - sum(crop) for n, crop in sizes)
+        if any(n is not None and n < 1 for n in (height, width)):
+            raise ValueError(f'layer "{self.name}": cropping {self.cropping} leaves nothing of the input {input_shape}')
+        return with_spatial(input_shape, (height, width), channels(input_shape, self.data_format), self.data_format)
+
+    def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
+        if training:
+            self._saved = True
+        return like_input(ops.pad2d_backward(channels_last(x, self.data_format), self.cropping), self.data_format)
+
+    def backward(self, dy: np.ndarray) -> np.ndarray:
+        self._take()
+        return like_input(ops.pad2d(channels_last(dy, self.data_format), self.cropping), self.data_format)
+
+
 class ZeroPadding2D(Layer):
     """Rows and columns of zeros around the image.
 
@@ -84,10 +118,7 @@ class ZeroPadding2D(Layer):
 
     def __init__(self, padding: Any = (1, 1), data_format: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        axes = padding if isinstance(padding, (list, tuple)) else (padding, padding)
-        if len(axes) != 2:
-            raise ValueError(f"ZeroPadding2D: padding must be an int or a tuple of 2, got {padding!r}")
-        self.padding = pair(self, "padding", axes[0], 0), pair(self, "padding", axes[1], 0)
+        self.padding = _sides(self, "padding", padding)
         self.data_format = format_of(self, data_format)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
@@ -103,3 +134,11 @@ class ZeroPadding2D(Layer):
     def backward(self, dy: np.ndarray) -> np.ndarray:
         self._take()
         return like_input(ops.pad2d_backward(channels_last(dy, self.data_format), self.padding), self.data_format)
+
+
+def _sides(layer: Layer, name: str, value: Any) -> tuple[tuple[int, int], tuple[int, int]]:
+    """((top, bottom), (left, right)) from one int, two, or two pairs."""
+    axes = value if isinstance(value, (list, tuple)) else (value, value)
+    if len(axes) != 2:
+        raise ValueError(f"{type(layer).__name__}: {name} must be an int or a tuple of 2, got {value!r}")
+    return pair(layer, name, axes[0], 0), pair(layer, name, axes[1], 0)

@@ -23,8 +23,8 @@ class Residual(Layer):
 
     def __init__(self, main: Any, shortcut: Any = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.main = _branch(main, "main")
-        self.shortcut = None if shortcut is None else _branch(shortcut, "shortcut")
+        self.main = branch(main, "Residual: main")
+        self.shortcut = None if shortcut is None else branch(shortcut, "Residual: shortcut")
         if self.main is self.shortcut:
             raise ValueError("Residual: main and shortcut must be two layers, got the same one twice")
 
@@ -63,11 +63,12 @@ class Residual(Layer):
         return ops.add(dx, other) if self.needs_input_gradient else None
 
 
-def _branch(layer: Any, name: str) -> Layer:
+def branch(layer: Any, kind: str) -> Layer:
+    """Return a layer, or a network of a list of layers; `kind` is for messages."""
     from . import get  # a branch may be any layer, a network too
 
     if isinstance(layer, (list, tuple)):
         from ..models import Sequential
 
         return Sequential(layer)
-    return get(layer, f"Residual: {name}")
+    return get(layer, kind)

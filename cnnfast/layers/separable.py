@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..activations import ActivationFunction
+from ._arguments import Shape
+from .base import Layer
+from .conv import Conv2D
+from .depthwise import DepthwiseConv2D
+
+
+class SeparableConv2D(Layer):
+    """A convolution of each channel by itself, then one over the channels of each pixel, as in Keras (Chollet, CVPR 2017).
+
+    Input (batch, height, width, channels), output (batch, height', width', filters). Weights: depthwise kernel (kernel
+    height, kernel width, channels, depth_multiplier), pointwise kernel (1, 1, channels * depth_multiplier, filters), bias
+    (filters,).
+
+    Parameters
+    ----------
+    filters, kernel_size, strides, padding, data_format, dilation_rate, activation, use_bias
+        As for `Conv2D`.
+    depth_multiplier : int
+        Channels that the first convolution makes of each.
+    depthwise_initializer, pointwise_initializer, bias_initializer : str or Initializer
+    depthwise_regularizer, pointwise_regularizer, bias_regularizer : str or Regularizer, optional
+    """
+
+    ndim = 4
+
+    def __init__(
+        self, filters: int, kernel_size: Any, strides: Any = (1, 1), padding: str = "valid",
+        data_format: str | None = None, dilation_rate: Any = (1, 1), depth_multiplier: int = 1, activation: Any = None,
+        use_bias: bool = True, depthwise_initializer: Any = "glorot_uniform", pointwise_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros", depthwise_regularizer: Any = None, pointwise_regularizer: Any = None,
+        bias_regularizer: Any = None, **kwargs: Any,
+    ) -> None:  # fmt: skip
+        super().__init__(**kwargs)
+        self.depthwise = DepthwiseConv2D(
+            kernel_size, strides, padding, depth_multiplier, data_format, dilation_rate, use_bias=False,
+            depthwise_initializer=depthwise_initializer, depthwise_regularizer=depthwise_regularizer,
+            trainable=self.trainable,
+        )  # fmt: skip
+        self.pointwise = Conv2D(
+            filters, 1, data_format=data_format, activation=activation, use_bias=use_bias,
+            kernel_initializer=pointwise_initializer, bias_initializer=bias_initializer,
+            kernel_regularizer=pointwise_regularizer, bias_regularizer=bias_regularizer, trainable=self.trainable,
+        )  # fmt: skip
+
+    def get_config(self) -> dict[str, Any]:
+        first, second = self.depthwise.get_config(), self.pointwise.get_config()
+        shared = {name: first[name] for name in ("kernel_size", "strides", "padding", "dilation_rate", "depth_multiplier")}
+        for name in ("filters", "data_format", "activation", "use_bias", "bias_initializer", "bias_regularizer"):
+            shared[name] = second[name]
+        for kind in ("initializer", "regularizer"):
+            shared[f"depthwise_{kind}"], shared[f"pointwise_{kind}"] = first[f"depthwise_{kind}"], second[f"kernel_{kind}"]
+        return {**shared, **{name: first[name] for name in ("trainable", "dtype")}, "name": self.name}
+
+    @property
+    def activation(self) -> ActivationFunction:  # type: ignore[override]
+        return self.pointwise.activation
+
+    @property
+    def sublayers(self) -> Sequence[Layer]:
+        return [self.depthwise, self.pointwise]
+
+    def named_sublayers(self) -> list[tuple[str, Layer]]:
+        return [("depthwise", self.depthwise), ("pointwise", self.pointwise)]
+
+    def _connect(self, input_shape: Shape, dtype: np.dtype) -> Shape:
+        self.pointwise._connect(self.depthwise._connect(input_shape, dtype), dtype)
+        return super()._connect(input_shape, dtype)
+
+    def check_input(self, shape: Shape) -> None:
+        self.depthwise.check_input(shape)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        return self.pointwise.compute_output_shape(self.depthwise.compute_output_shape(input_shape))
+
+    def forward(self, x: np.ndarray, training: bool = False, logits: bool = False) -> np.ndarray:
+        return self.pointwise.forward(self.depthwise.forward(x, training), training, logits)
+
+    def backward(self, dy: np.ndarray) -> np.ndarray | None:
+        self.depthwise.needs_input_gradient = self.needs_input_gradient
+        dx = self.pointwise.backward(dy)
+        assert dx is not None
+        return self.depthwise.backward(dx)
