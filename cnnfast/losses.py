@@ -143,12 +143,12 @@ class _CrossEntropy(Loss):
     """What the cross-entropies share: probabilities or logits, smoothing of the targets."""
 
     def __init__(
-        self, from_logits: bool = False, label_smoothing: float = 0.0, reduction: str = "sum_over_batch_size",
+        self, from_logits: bool = False, label_smoothing: float = 0.0, *, reduction: str = "sum_over_batch_size",
         name: str | None = None,
     ) -> None:  # fmt: skip
         super().__init__(reduction, name)
-        if not 0 <= label_smoothing <= 1:
-            raise ValueError(f"{type(self).__name__}: label_smoothing must be from 0 to 1, got {label_smoothing!r}")
+        if not 0 <= label_smoothing < 1:
+            raise ValueError(f"{type(self).__name__}: label_smoothing must be 0 <= label_smoothing < 1, got {label_smoothing!r}")
         self.from_logits, self.label_smoothing = bool(from_logits), float(label_smoothing)
 
     _activation = activations.softmax
@@ -208,9 +208,9 @@ class SparseCategoricalCrossentropy(_CrossEntropy):
     """
 
     def __init__(
-        self, from_logits: bool = False, reduction: str = "sum_over_batch_size", name: str | None = None
+        self, from_logits: bool = False, *, reduction: str = "sum_over_batch_size", name: str | None = None
     ) -> None:
-        super().__init__(from_logits, 0.0, reduction, name)
+        super().__init__(from_logits, reduction=reduction, name=name)
 
     def targets(self, y_true: np.ndarray, shape: tuple[int | None, ...], dtype: np.dtype) -> np.ndarray:
         y_true = np.asarray(y_true)

@@ -102,7 +102,7 @@ class CategoricalAccuracy(_Mean):
 class BinaryAccuracy(_Mean):
     """Fraction of outputs on the right side of `threshold`."""
 
-    def __init__(self, name: str | None = None, threshold: float = 0.5) -> None:
+    def __init__(self, name: str | None = None, *, threshold: float = 0.5) -> None:
         super().__init__(name)
         self.threshold = threshold
 
@@ -160,7 +160,7 @@ class _LossMetric(_Mean):
 class BinaryCrossentropy(_LossMetric):
     """Mean of `losses.BinaryCrossentropy`."""
 
-    def __init__(self, name: str | None = None, from_logits: bool = False, label_smoothing: float = 0.0) -> None:
+    def __init__(self, name: str | None = None, *, from_logits: bool = False, label_smoothing: float = 0.0) -> None:
         super().__init__(losses.BinaryCrossentropy(from_logits, label_smoothing), name)
         self.from_logits, self.label_smoothing = from_logits, label_smoothing
 
@@ -168,7 +168,7 @@ class BinaryCrossentropy(_LossMetric):
 class CategoricalCrossentropy(_LossMetric):
     """Mean of `losses.CategoricalCrossentropy`."""
 
-    def __init__(self, name: str | None = None, from_logits: bool = False, label_smoothing: float = 0.0) -> None:
+    def __init__(self, name: str | None = None, *, from_logits: bool = False, label_smoothing: float = 0.0) -> None:
         super().__init__(losses.CategoricalCrossentropy(from_logits, label_smoothing), name)
         self.from_logits, self.label_smoothing = from_logits, label_smoothing
 
@@ -176,7 +176,7 @@ class CategoricalCrossentropy(_LossMetric):
 class SparseCategoricalCrossentropy(_LossMetric):
     """Mean of `losses.SparseCategoricalCrossentropy`."""
 
-    def __init__(self, name: str | None = None, from_logits: bool = False) -> None:
+    def __init__(self, name: str | None = None, *, from_logits: bool = False) -> None:
         super().__init__(losses.SparseCategoricalCrossentropy(from_logits), name)
         self.from_logits = from_logits
 
@@ -226,7 +226,7 @@ class Precision(_Confusion):
     name : str, optional
     """
 
-    def __init__(self, thresholds: float | None = None, class_id: int | None = None, name: str | None = None) -> None:
+    def __init__(self, thresholds: float | None = None, *, class_id: int | None = None, name: str | None = None) -> None:
         self.thresholds, self.class_id = thresholds, class_id
         self._levels = [0.5 if thresholds is None else float(thresholds)]
         super().__init__(name)
@@ -253,7 +253,7 @@ class AUC(_Confusion):
     name : str, optional
     """
 
-    def __init__(self, num_thresholds: int = 200, curve: str = "ROC", name: str | None = None) -> None:
+    def __init__(self, num_thresholds: int = 200, curve: str = "ROC", *, name: str | None = None) -> None:
         if num_thresholds < 3:
             raise ValueError(f"AUC: num_thresholds must be at least 3, got {num_thresholds!r}")
         if curve not in ("ROC", "PR"):

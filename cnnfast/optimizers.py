@@ -139,7 +139,7 @@ class SGD(Optimizer):
     learning_rate, weight_decay, **options
         As for `Optimizer`.
     momentum : float
-        From 0 to 1.
+        Below 1.
     nesterov : bool
         ``w += momentum * v - learning_rate * g`` instead.
     """
@@ -149,7 +149,7 @@ class SGD(Optimizer):
         weight_decay: float | None = None, **options: Any,
     ) -> None:  # fmt: skip
         super().__init__(learning_rate, weight_decay=weight_decay, **options)
-        self.momentum = _number(self, "momentum", momentum, 1.0)
+        self.momentum = _below_one(self, "momentum", momentum)
         self.nesterov = bool(nesterov)
         self.slots = ("velocity",) if self.momentum else ()
 
@@ -176,7 +176,7 @@ class Adam(Optimizer):
     slots = ("momentum", "velocity")
 
     def __init__(
-        self, learning_rate: Any = 0.001, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-7,
+        self, learning_rate: Any = 0.001, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-7, *,
         weight_decay: float | None = None, **options: Any,
     ) -> None:  # fmt: skip
         super().__init__(learning_rate, weight_decay=weight_decay, **options)
@@ -197,7 +197,7 @@ class AdamW(Adam):
         self, learning_rate: Any = 0.001, weight_decay: float | None = 0.004, beta_1: float = 0.9, beta_2: float = 0.999,
         epsilon: float = 1e-7, **options: Any,
     ) -> None:  # fmt: skip
-        super().__init__(learning_rate, beta_1, beta_2, epsilon, weight_decay, **options)
+        super().__init__(learning_rate, beta_1, beta_2, epsilon, weight_decay=weight_decay, **options)
 
 
 class RMSprop(Optimizer):
@@ -210,18 +210,18 @@ class RMSprop(Optimizer):
     rho : float
         Memory of the mean, below 1.
     momentum : float
-        From 0 to 1.
+        Below 1.
     epsilon : float
         Added to the mean, positive.
     """
 
     def __init__(
-        self, learning_rate: Any = 0.001, rho: float = 0.9, momentum: float = 0.0, epsilon: float = 1e-7,
+        self, learning_rate: Any = 0.001, rho: float = 0.9, momentum: float = 0.0, epsilon: float = 1e-7, *,
         weight_decay: float | None = None, **options: Any,
     ) -> None:  # fmt: skip
         super().__init__(learning_rate, weight_decay=weight_decay, **options)
         self.rho = _below_one(self, "rho", rho)
-        self.momentum = _number(self, "momentum", momentum, 1.0)
+        self.momentum = _below_one(self, "momentum", momentum)
         self.epsilon = _number(self, "epsilon", epsilon)
         self.slots = ("velocity", "momentum") if self.momentum else ("velocity",)
 

@@ -60,7 +60,7 @@ class BackupAndRestore(Callback):
     runs_last = True
 
     def __init__(
-        self, backup_dir: str | os.PathLike[str], save_freq: Any = "epoch", delete_checkpoint: bool = True
+        self, backup_dir: str | os.PathLike[str], save_freq: Any = "epoch", *, delete_checkpoint: bool = True
     ) -> None:
         self.backup_dir = os.fspath(backup_dir)
         self.save_freq = check_frequency(self, save_freq)

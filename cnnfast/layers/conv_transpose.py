@@ -27,10 +27,10 @@ class Conv2DTranspose(Conv2D):
     """
 
     def __init__(
-        self, filters: int, kernel_size: Any, strides: Any = (1, 1), padding: str = "valid",
+        self, filters: int, kernel_size: Any, strides: Any = (1, 1), padding: str = "valid", *,
         data_format: str | None = None, dilation_rate: Any = (1, 1), activation: Any = None, use_bias: bool = True,
         kernel_initializer: Any = "glorot_uniform", bias_initializer: Any = "zeros", kernel_regularizer: Any = None,
-        bias_regularizer: Any = None, *, name: str | None = None, trainable: bool = True, dtype: Any = None,
+        bias_regularizer: Any = None, name: str | None = None, trainable: bool = True, dtype: Any = None,
     ) -> None:  # fmt: skip
         super().__init__(
             filters, kernel_size, strides, padding, data_format, dilation_rate, 1, activation, use_bias,

@@ -49,15 +49,13 @@ class SeparableConv2D(Layer):
             kernel_initializer=pointwise_initializer, bias_initializer=bias_initializer,
             kernel_regularizer=pointwise_regularizer, bias_regularizer=bias_regularizer, trainable=self.trainable,
         )  # fmt: skip
-
-    def get_config(self) -> dict[str, Any]:
-        first, second = self.depthwise.get_config(), self.pointwise.get_config()
-        shared = {name: first[name] for name in ("kernel_size", "strides", "padding", "dilation_rate", "depth_multiplier")}
-        for name in ("filters", "data_format", "activation", "use_bias", "bias_initializer", "bias_regularizer"):
-            shared[name] = second[name]
-        for kind in ("initializer", "regularizer"):
-            shared[f"depthwise_{kind}"], shared[f"pointwise_{kind}"] = first[f"depthwise_{kind}"], second[f"kernel_{kind}"]
-        return {**shared, **{name: first[name] for name in ("trainable", "dtype")}, "name": self.name}
+        for name in ("kernel_size", "strides", "padding", "data_format", "dilation_rate", "depth_multiplier",
+                     "depthwise_initializer", "depthwise_regularizer"):  # fmt: skip
+            setattr(self, name, getattr(self.depthwise, name))
+        for name in ("filters", "use_bias", "bias_initializer", "bias_regularizer"):
+            setattr(self, name, getattr(self.pointwise, name))
+        self.pointwise_initializer = self.pointwise.kernel_initializer
+        self.pointwise_regularizer = self.pointwise.kernel_regularizer
 
     @property
     def activation(self) -> ActivationFunction:  # type: ignore[override]
