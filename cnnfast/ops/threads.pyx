@@ -5,7 +5,7 @@ import threading
 import warnings
 from contextlib import contextmanager
 
-from cython.parallel cimport parallel, prange, threadid
+from cython.parallel cimport prange, threadid
 
 cdef extern from *:
     """
@@ -55,10 +55,10 @@ cdef double NANOSECONDS_PER_THREAD = 15e3  # below this much work for each, waki
 
 def _quota(root="/sys/fs/cgroup"):
     """CPUs that the cgroup's quota grants (v2 or v1), or None."""
-    for path, separator in ((("cpu.max",), True), (("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"), False)):
+    for files in (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):
         try:
             words = []
-            for name in path:
+            for name in files:
                 with open(os.path.join(root, name)) as file:
                     words += file.read().split()
             quota, period = float(words[0]), float(words[1])
