@@ -34,7 +34,7 @@ def small(input_shape: Shape, classes: int, seed: int | None = None) -> Sequenti
         layers.MaxPooling2D(2),
         layers.Flatten(),
         layers.Dense(128, activation="relu"),
-        layers.Dropout(0.3),
+        layers.Dropout(0.2),
         layers.Dense(classes, activation="softmax"),
     ], seed=seed)
 
