@@ -33,7 +33,7 @@ def arguments(argv):
     add("--max-bytes", type=float, default=6e8, help="skip cases with larger operands; by default %(default)s")
     add("--random", type=int, default=0, metavar="N", help="N random convolutions instead of the lists")
     add("--seed", type=int, default=0, help="of the random convolutions")
-    add("--output", default=None, help="name under benchmarks/results; by default 'kernels', 'quick' or 'random'")
+    add("--output", default=None, help="name under benchmarks/results; by default 'kernels', for a part 'quick'")
     add("--list", action="store_true", help="print the cases and stop")
     options = parser.parse_args(argv)
     options.threads = [int(t) for t in ("2" if options.quick and options.threads == "2,1" else options.threads).split(",")]
@@ -42,7 +42,8 @@ def arguments(argv):
     options.rounds = options.rounds or (5 if options.quick else 20)
     options.statistic = options.statistic or ("minimum" if options.quick else "median")
     options.engines = crew.names("kernels", options.engines or (QUICK if options.quick else DEFAULT))
-    options.output = options.output or ("random" if options.random else "quick" if options.quick else "kernels")
+    partial = options.quick or options.busy or options.filter
+    options.output = options.output or ("random" if options.random else "quick" if partial else "kernels")
     return options
 
 

@@ -33,14 +33,15 @@ def arguments(argv):
     add("--seconds", type=float, default=0.05, help="length of a turn, by default %(default)s")
     add("--statistic", choices=("median", "minimum"), help="for the ratios; by default the median (--quick: minimum)")
     add("--budget", type=float, default=180, help="seconds for a job, after five rounds; by default %(default)s")
-    add("--output", default=None, help="name under benchmarks/results; by default 'networks' or 'quick-networks'")
+    add("--output", default=None, help="name under benchmarks/results; by default 'networks', for a part 'quick-networks'")
     add("--list", action="store_true", help="print the jobs and stop")
     options = parser.parse_args(argv)
     options.threads = [1] if options.busy else [int(t) for t in options.threads.split(",")]
     options.rounds = options.rounds or (5 if options.quick else 20)
     options.statistic = options.statistic or ("minimum" if options.quick or options.busy else "median")
     options.engines = crew.names("networks", options.engines or (QUICK if options.quick else DEFAULT))
-    options.output = options.output or ("quick-networks" if options.quick else "networks")
+    partial = options.quick or options.busy or options.filter
+    options.output = options.output or ("quick-networks" if partial else "networks")
     return options
 
 
