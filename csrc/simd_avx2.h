@@ -64,6 +64,23 @@ INLINE __m256d cnf_pick_f64(__m256d a, __m256d b, const int64_t *table) {
   return _mm256_blendv_pd(_mm256_castps_pd(low), _mm256_castps_pd(high), _mm256_castsi256_pd(_mm256_slli_epi64(t, 61)));
 }
 INLINE __m128i cnf_to_bytes(__m128i low, __m128i high) { return _mm_packus_epi16(_mm_packus_epi32(low, high), low); }
+INLINE __m256 cnf_if_above_f32(const uint32_t *p, uint32_t least, __m256 a) { /* unsigned, by signed comparison */
+  const __m256i sign = _mm256_set1_epi32(INT32_MIN);
+  __m256i words = _mm256_xor_si256(_mm256_loadu_si256((const __m256i *)p), sign);
+  return _mm256_and_ps(
+      a, _mm256_castsi256_ps(_mm256_cmpgt_epi32(words, _mm256_xor_si256(_mm256_set1_epi32((int)least), sign))));
+}
+INLINE __m256d cnf_if_above_f64(const uint32_t *p, uint32_t least, __m256d a) {
+  __m256i words = _mm256_cvtepu32_epi64(_mm_loadu_si128((const __m128i *)p));
+  return _mm256_and_pd(a, _mm256_castsi256_pd(_mm256_cmpgt_epi64(words, _mm256_set1_epi64x(least))));
+}
+INLINE void cnf_store_words(uint32_t *p, __m256i a, __m256i b, __m256i c, __m256i d) {
+  __m256i ab = _mm256_blend_epi32(a, _mm256_slli_epi64(b, 32), 0xaa),
+          cd = _mm256_blend_epi32(c, _mm256_slli_epi64(d, 32), 0xaa);
+  __m256i even = _mm256_unpacklo_epi64(ab, cd), odd = _mm256_unpackhi_epi64(ab, cd);
+  _mm256_storeu_si256((__m256i *)p, _mm256_permute2x128_si256(even, odd, 0x20));
+  _mm256_storeu_si256((__m256i *)(p + 8), _mm256_permute2x128_si256(even, odd, 0x31));
+}
 INLINE float cnf_hsum_f32(__m256 a) {
   __m128 s = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
   s = _mm_add_ps(s, _mm_movehl_ps(s, s));
@@ -101,6 +118,7 @@ INLINE double cnf_hmax_f64(__m256d a) {
 #define v_pick(a, b, table) cnf_pick_f32(a, b, table)
 #define v_exp2i(a) cnf_exp2i_f32(a)
 #define v_first(a) _mm256_cvtss_f32(a)
+#define v_if_above(p, least, a) cnf_if_above_f32(p, least, a)
 #define v_exponent(a) cnf_exponent_f32(a)
 #define v_ldexp(a, n) cnf_ldexp_f32(a, n)
 #define CNF_MASK_AS_V(n) _mm256_castsi256_ps(CNF_MASK(n))
@@ -125,6 +143,7 @@ INLINE double cnf_hmax_f64(__m256d a) {
 #define v_pick(a, b, table) cnf_pick_f64(a, b, table)
 #define v_exp2i(a) cnf_exp2i_f64(a)
 #define v_first(a) _mm256_cvtsd_f64(a)
+#define v_if_above(p, least, a) cnf_if_above_f64(p, least, a)
 #define v_exponent(a) cnf_exponent_f64(a)
 #define v_ldexp(a, n) cnf_ldexp_f64(a, n)
 #define CNF_MASK_AS_V(n) _mm256_castsi256_pd(CNF_MASK(n))
@@ -176,3 +195,13 @@ INLINE double cnf_hmax_f64(__m256d a) {
   X(1, 2) X(2, 2) X(3, 2) X(4, 2) X(5, 2) X(6, 2) \
   X(1, 3) X(2, 3) X(3, 3) X(4, 3)
 /* clang-format on */
+
+#define U __m256i
+#define UL 4
+#define u_set1(x) _mm256_set1_epi64x((long long)(x))
+#define u_lane() _mm256_set_epi64x(3, 2, 1, 0)
+#define u_add(a, b) _mm256_add_epi64(a, b)
+#define u_mul(a, b) _mm256_mul_epu32(a, b)
+#define u_high(a) _mm256_srli_epi64(a, 32)
+#define u_xor(a, b, c) _mm256_xor_si256(_mm256_xor_si256(a, b), c)
+#define u_store_words(p, a, b, c, d) cnf_store_words(p, a, b, c, d)

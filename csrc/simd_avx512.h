@@ -8,6 +8,12 @@ INLINE __m512 cnf_exp2i_f32(__m512 a) {
 INLINE __m512d cnf_exp2i_f64(__m512d a) {
   return _mm512_castsi512_pd(_mm512_slli_epi64(_mm512_add_epi64(_mm512_cvtpd_epi64(a), _mm512_set1_epi64(1023)), 52));
 }
+INLINE void cnf_store_words512(uint32_t *p, __m512i a, __m512i b, __m512i c, __m512i d) {
+  __m512i ab = _mm512_mask_blend_epi32(0xaaaa, a, _mm512_slli_epi64(b, 32));
+  __m512i cd = _mm512_mask_blend_epi32(0xaaaa, c, _mm512_slli_epi64(d, 32));
+  _mm512_storeu_si512(p, _mm512_permutex2var_epi64(ab, _mm512_set_epi64(11, 3, 10, 2, 9, 1, 8, 0), cd));
+  _mm512_storeu_si512(p + 16, _mm512_permutex2var_epi64(ab, _mm512_set_epi64(15, 7, 14, 6, 13, 5, 12, 4), cd));
+}
 #endif
 #if CNF_ELEM == 32
 #define CNF_DTYPE f32
@@ -26,6 +32,7 @@ INLINE __m512d cnf_exp2i_f64(__m512d a) {
 #define I(op) _mm512_##op##_ps
 #define v_exp2i(a) cnf_exp2i_f32(a)
 #define v_first(a) _mm512_cvtss_f32(a)
+#define CNF_ABOVE(p, least) _mm512_cmpgt_epu32_mask(_mm512_loadu_si512(p), _mm512_set1_epi32((int)(least)))
 #define v_gt(a, b) _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ)
 #define v_ge(a, b) _mm512_cmp_ps_mask(a, b, _CMP_GE_OQ)
 #define v_eq(a, b) _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ)
@@ -47,6 +54,8 @@ INLINE __m512d cnf_exp2i_f64(__m512d a) {
 #define I(op) _mm512_##op##_pd
 #define v_exp2i(a) cnf_exp2i_f64(a)
 #define v_first(a) _mm512_cvtsd_f64(a)
+#define CNF_ABOVE(p, least)                                                                                            \
+  _mm256_cmpgt_epu32_mask(_mm256_loadu_si256((const __m256i *)(p)), _mm256_set1_epi32((int)(least)))
 #define v_gt(a, b) _mm512_cmp_pd_mask(a, b, _CMP_GT_OQ)
 #define v_ge(a, b) _mm512_cmp_pd_mask(a, b, _CMP_GE_OQ)
 #define v_eq(a, b) _mm512_cmp_pd_mask(a, b, _CMP_EQ_OQ)
@@ -58,6 +67,7 @@ INLINE __m512d cnf_exp2i_f64(__m512d a) {
 #define v_store(p, a) I(storeu)(p, a)
 #define v_load_n(p, n) I(maskz_loadu)(CNF_MASK(n), p)
 #define v_load_or(p, n, a) I(mask_loadu)(a, CNF_MASK(n), p)
+#define v_if_above(p, least, a) I(maskz_mov)(CNF_ABOVE(p, least), a)
 #define v_keep_n(a, n) I(maskz_mov)(CNF_MASK(n), a)
 #define v_store_n(p, n, a) I(mask_storeu)(p, CNF_MASK(n), a)
 #define v_set1(x) I(set1)(x)
@@ -95,3 +105,13 @@ INLINE __m512d cnf_exp2i_f64(__m512d a) {
   X(1, 2) X(2, 2) X(4, 2) X(6, 2) X(8, 2) X(10, 2) X(12, 2) X(14, 2) \
   X(1, 3) X(2, 3) X(4, 3) X(6, 3) X(8, 3)
 /* clang-format on */
+
+#define U __m512i
+#define UL 8
+#define u_set1(x) _mm512_set1_epi64((long long)(x))
+#define u_lane() _mm512_set_epi64(7, 6, 5, 4, 3, 2, 1, 0)
+#define u_add(a, b) _mm512_add_epi64(a, b)
+#define u_mul(a, b) _mm512_mul_epu32(a, b)
+#define u_high(a) _mm512_srli_epi64(a, 32)
+#define u_xor(a, b, c) _mm512_ternarylogic_epi64(a, b, c, 0x96)
+#define u_store_words(p, a, b, c, d) cnf_store_words512(p, a, b, c, d)

@@ -51,8 +51,9 @@ INLINE T CNF_NAME(ldexp2)(T a, T n) { /* in two steps, so that neither factor le
 #define v_load(p) (*(const T *)(p))
 #define v_store(p, a) (*(T *)(p) = (a))
 #define v_load_n(p, n) ((n) > 0 ? *(const T *)(p) : (T)0)
-#define v_load_or(p, n, a) ((n) > 0 ? *(const T *)(p) : (a)) /* lanes from n on are those of a */
-#define v_keep_n(a, n) ((n) > 0 ? (a) : (T)0)                /* lanes from n on become 0 */
+#define v_load_or(p, n, a) ((n) > 0 ? *(const T *)(p) : (a))                    /* lanes from n on are those of a */
+#define v_if_above(p, least, a) (*(const uint32_t *)(p) > (least) ? (a) : (T)0) /* lanes whose word p[lane] is above */
+#define v_keep_n(a, n) ((n) > 0 ? (a) : (T)0)                                   /* lanes from n on become 0 */
 #define v_store_n(p, n, a) ((n) > 0 ? (void)(*(T *)(p) = (a)) : (void)0)
 #define v_set1(x) ((T)(x))
 #define v_zero() ((T)0)
@@ -103,3 +104,16 @@ INLINE T CNF_NAME(ldexp2)(T a, T n) { /* in two steps, so that neither factor le
   X(1, 2) X(2, 2) X(3, 2) X(4, 2) \
   X(1, 3) X(2, 3) X(3, 3) X(4, 3)
 /* clang-format on */
+
+/* 64-bit lanes for random words */
+#define U uint64_t
+#define UL 1
+#define u_set1(x) ((uint64_t)(x))
+#define u_lane() 0u /* its number in each lane */
+#define u_add(a, b) ((a) + (b))
+#define u_mul(a, b) ((uint64_t)(uint32_t)(a) * (uint32_t)(b)) /* of the lower halves */
+#define u_high(a) ((a) >> 32)
+#define u_xor(a, b, c) ((a) ^ (b) ^ (c))
+#define u_store_words(p, a, b, c, d)                                                                                   \
+  ((p)[0] = (uint32_t)(a), (p)[1] = (uint32_t)(b), (p)[2] = (uint32_t)(c),                                             \
+   (p)[3] = (uint32_t)(d)) /* lower halves, by lane */

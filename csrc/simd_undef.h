@@ -1,4 +1,5 @@
 /* Takes every word of a simd_*.h back, so that the next element type can define its own. */
+#undef CNF_ABOVE
 #undef CNF_BIAS
 #undef CNF_C
 #undef CNF_DTYPE
@@ -19,9 +20,18 @@
 #undef I
 #undef T
 #undef TI
+#undef U
+#undef UL
 #undef V
 #undef VL
 #undef VM
+#undef u_add
+#undef u_high
+#undef u_lane
+#undef u_mul
+#undef u_set1
+#undef u_store_words
+#undef u_xor
 #undef v_abs
 #undef v_add
 #undef v_add_if
@@ -38,6 +48,7 @@
 #undef v_gt
 #undef v_hmax
 #undef v_hsum
+#undef v_if_above
 #undef v_isnan
 #undef v_keep_n
 #undef v_ldexp
