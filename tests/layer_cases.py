@@ -7,6 +7,8 @@ from cnnfast import layers
 IMAGE = (3, 7, 6, 4)
 IMAGE_FIRST = (3, 4, 7, 6)
 FIRST = "channels_first"
+LINE = (3, 9, 4)
+LINE_FIRST = (3, 4, 9)
 
 CASES = {
     "Conv2D": (lambda: layers.Conv2D(5, 3), IMAGE),
@@ -71,4 +73,16 @@ CASES = {
             [layers.Conv2D(6, 3, strides=2, padding="same", activation="tanh"), layers.BatchNormalization()],
             layers.Conv2D(6, 1, strides=2),
         ), IMAGE),
+    "Conv1D": (lambda: layers.Conv1D(5, 3), LINE),
+    "Conv1D causal": (lambda: layers.Conv1D(5, 3, padding="causal", dilation_rate=2, activation="tanh"), LINE),
+    "Conv1D same first": (
+        lambda: layers.Conv1D(6, (4,), 2, "same", FIRST, groups=2, use_bias=False, activation="gelu"), LINE_FIRST),
+    "MaxPooling1D": (lambda: layers.MaxPooling1D(), LINE),
+    "MaxPooling1D first": (lambda: layers.MaxPooling1D(3, 2, "same", FIRST), LINE_FIRST),
+    "AveragePooling1D": (lambda: layers.AveragePooling1D(3, 2, "same"), LINE),
+    "AveragePooling1D first": (lambda: layers.AveragePooling1D(2, data_format=FIRST), LINE_FIRST),
+    "GlobalAveragePooling1D": (lambda: layers.GlobalAveragePooling1D(), LINE),
+    "GlobalAveragePooling1D first": (lambda: layers.GlobalAveragePooling1D(FIRST, keepdims=True), LINE_FIRST),
+    "GlobalMaxPooling1D": (lambda: layers.GlobalMaxPooling1D(keepdims=True), LINE),
+    "GlobalMaxPooling1D first": (lambda: layers.GlobalMaxPooling1D(FIRST), LINE_FIRST),
 }  # fmt: skip

@@ -15,6 +15,7 @@ from .dense import Dense
 from .depthwise import DepthwiseConv2D
 from .dropout import Dropout
 from .input import Input
+from .line import AveragePooling1D, Conv1D, GlobalAveragePooling1D, GlobalMaxPooling1D, MaxPooling1D
 from .norm import BatchNormalization
 from .parallel import Parallel
 from .pooling import AveragePooling2D, GlobalAveragePooling2D, GlobalMaxPooling2D, MaxPooling2D
@@ -24,8 +25,10 @@ from .separable import SeparableConv2D
 
 __all__ = [
     "Activation",
+    "AveragePooling1D",
     "AveragePooling2D",
     "BatchNormalization",
+    "Conv1D",
     "Conv2D",
     "Conv2DTranspose",
     "Cropping2D",
@@ -33,11 +36,14 @@ __all__ = [
     "DepthwiseConv2D",
     "Dropout",
     "Flatten",
+    "GlobalAveragePooling1D",
     "GlobalAveragePooling2D",
+    "GlobalMaxPooling1D",
     "GlobalMaxPooling2D",
     "Input",
     "Layer",
     "LeakyReLU",
+    "MaxPooling1D",
     "MaxPooling2D",
     "Parallel",
     "ReLU",

@@ -28,6 +28,15 @@ def pair(layer: object, name: str, value: Any, least: int = 1) -> tuple[int, int
     return (whole(layer, name, value, least),) * 2
 
 
+def single(layer: object, name: str, value: Any, least: int = 1) -> tuple[int]:
+    """Return one int, bare or in a tuple, in a tuple."""
+    if isinstance(value, (list, tuple)):
+        if len(value) != 1:
+            raise ValueError(f"{type(layer).__name__}: {name} must be an int, got {value!r}")
+        value = value[0]
+    return (whole(layer, name, value, least),)
+
+
 def choice(layer: object, name: str, value: Any, choices: tuple[str, ...]) -> str:
     """Return one of `choices`, in lower case."""
     if not isinstance(value, str):

@@ -17,8 +17,8 @@ def with_spatial(shape: Shape, size: tuple[int | None, int | None], channels: in
 
 
 def channels(shape: Shape, data_format: str) -> int | None:
-    """Number of channels of a 4-D shape."""
-    return shape[3] if data_format == "channels_last" else shape[1]
+    """Number of channels of a shape of images or of sequences."""
+    return shape[-1] if data_format == "channels_last" else shape[1]
 
 
 def window_output(

@@ -120,5 +120,5 @@ class Conv2D(Layer):
         cin = channels(input_shape, self.data_format)
         if cin is None:
             raise ValueError(f'layer "{self.name}": the number of channels must be known, got {input_shape}')
-        self._fixed_axes = {3 if self.data_format == "channels_last" else 1: cin}
+        self._fixed_axes = {len(input_shape) - 1 if self.data_format == "channels_last" else 1: cin}
         return cin

@@ -25,8 +25,11 @@ class _Pooling2D(Layer):
         self.data_format = format_of(self, data_format)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        size = window_output(self, input_shape, self.data_format, self.pool_size, self.strides, self.padding)
+        size = window_output(self, input_shape, self.data_format, *self._window())
         return with_spatial(input_shape, size, channels(input_shape, self.data_format), self.data_format)
+
+    def _window(self) -> tuple[Any, Any, str]:
+        return self.pool_size, self.strides, self.padding
 
 
 class MaxPooling2D(_Pooling2D):
@@ -46,15 +49,15 @@ class MaxPooling2D(_Pooling2D):
     def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
         x = channels_last(x, self.data_format)
         if not training:
-            y = ops.max_pool2d(x, self.pool_size, self.strides, self.padding)
+            y = ops.max_pool2d(x, *self._window())
             return like_input(y, self.data_format)
-        y, indices = ops.max_pool2d(x, self.pool_size, self.strides, self.padding, return_indices=True)
+        y, indices = ops.max_pool2d(x, *self._window(), return_indices=True)
         self._saved = indices, x.shape
         return like_input(y, self.data_format)
 
     def backward(self, dy: np.ndarray) -> np.ndarray:
         dy = channels_last(dy, self.data_format)
-        dx = ops.max_pool2d_backward(dy, *self._take(), self.pool_size, self.strides, self.padding)
+        dx = ops.max_pool2d_backward(dy, *self._take(), *self._window())
         return like_input(dx, self.data_format)
 
 
@@ -76,11 +79,11 @@ class AveragePooling2D(_Pooling2D):
         x = channels_last(x, self.data_format)
         if training:
             self._saved = x.shape
-        return like_input(ops.avg_pool2d(x, self.pool_size, self.strides, self.padding), self.data_format)
+        return like_input(ops.avg_pool2d(x, *self._window()), self.data_format)
 
     def backward(self, dy: np.ndarray) -> np.ndarray:
         dy = channels_last(dy, self.data_format)
-        dx = ops.avg_pool2d_backward(dy, self._take(), self.pool_size, self.strides, self.padding)
+        dx = ops.avg_pool2d_backward(dy, self._take(), *self._window())
         return like_input(dx, self.data_format)
 
 

@@ -8,9 +8,10 @@ import pickle
 import numpy as np
 import pytest
 from gradients import check_layer, randomize
+from harness import assert_same_bits
 from layer_cases import CASES
 
-from cnnfast import layers
+from cnnfast import Sequential, layers, load_model, threads
 
 
 @pytest.fixture(params=CASES)
@@ -99,3 +100,38 @@ def test_weights_are_set_all_or_none(case):
     layer.set_weights([w + 1 for w in weights])
     for before, after in zip(weights, layer.get_weights()):
         np.testing.assert_array_equal(before + 1, after)
+
+
+def test_saves_and_loads(case, rng, tmp_path):
+    layer, shape = case
+    model = Sequential([layers.Input(shape[1:]), layer])
+    randomize(model, rng)
+    x = rng.standard_normal(shape).astype(np.float32)
+    model.save(tmp_path / "model")
+    loaded = load_model(tmp_path / "model")
+    assert loaded.get_config() == model.get_config()
+    assert_same_bits(loaded(x), model(x))
+
+
+def test_same_bits_for_any_number_of_threads(case, rng):
+    layer, shape = case
+    x = rng.standard_normal((500, *shape[1:])).astype(np.float32)
+    layer.build(shape)
+    randomize(layer, rng)
+    runs = []
+    for number in (1, 2, 3, 5):
+        with threads(number):
+            y = layer.forward(x, training=True)
+            runs.append([y, layer.backward(y), *(p.grad.copy() for p in layer.trainable_weights), layer(x)])
+    for other in runs[1:]:
+        for a, b in zip(runs[0], other):
+            assert_same_bits(b, a)
+
+
+def test_inference_does_not_depend_on_the_other_samples(case, rng):
+    layer, shape = case
+    layer.build(shape)
+    randomize(layer, rng)
+    x = rng.standard_normal(shape).astype(np.float32)
+    y = layer(x)
+    assert_same_bits(np.concatenate([layer(x[:1]), layer(x[1:])]), y)
