@@ -85,4 +85,8 @@ CASES = {
     "GlobalAveragePooling1D first": (lambda: layers.GlobalAveragePooling1D(FIRST, keepdims=True), LINE_FIRST),
     "GlobalMaxPooling1D": (lambda: layers.GlobalMaxPooling1D(keepdims=True), LINE),
     "GlobalMaxPooling1D first": (lambda: layers.GlobalMaxPooling1D(FIRST), LINE_FIRST),
+    "Conv2DTranspose output_padding": (
+        lambda: layers.Conv2DTranspose(3, (3, 4), strides=3, padding="same", output_padding=(1, 2)), IMAGE),
+    "Conv2DTranspose output_padding first": (
+        lambda: layers.Conv2DTranspose(3, 2, 2, "valid", 1, FIRST, activation="tanh"), IMAGE_FIRST),
 }  # fmt: skip
