@@ -21,8 +21,8 @@ import cnnfast
 from . import datasets
 from .datasets.files import open_regular
 from .explain import LANGUAGES, explain
+from .files import write_atomically
 from .networks import NETWORKS
-from .saving import write_atomically
 from .schedules import CosineDecay
 from .visualize.walking import input_shape
 

@@ -151,7 +151,7 @@ class Sequential(Trainer, Layer):
     def _adopt(self) -> None:
         """Make all layers inside parts of this network: its clock, its memory."""
         self._bind(self._clock, itertools.count(1))
-        self._allocate(np.random.default_rng(self.seed))
+        self._allocate(self.seed)
 
     def _build_if_known(self) -> None:
         if not self._layers:
@@ -205,6 +205,8 @@ class Sequential(Trainer, Layer):
     def backward(self, dy: np.ndarray) -> np.ndarray | None:
         first = 0 if self.needs_input_gradient else self._first_trainable()
         gradient: np.ndarray | None = dy
+        for layer in self._layers[:first]:
+            layer.forget()
         for layer in reversed(self._layers[first:]):
             layer.needs_input_gradient = self.needs_input_gradient or layer is not self._layers[first]
             assert gradient is not None

@@ -67,11 +67,12 @@ class Parameter:
 class Block:
     """One flat array that holds many parameters one after the other, each on a cache line of its own.
 
-    Values that the parameters have already are kept; the others come from their initializers, in order, with
-    `generator`. Afterwards every `Parameter.data` is a view into `data`. Gaps between them are zero and stay zero.
+    Values that the parameters have already are kept; the others come from their initializers, each with a generator of its
+    own, from `seed` and its place: a network that grows layer by layer has the weights of one that is made at once.
+    Afterwards every `Parameter.data` is a view into `data`. Gaps between them are zero and stay zero.
     """
 
-    def __init__(self, parameters: Iterable[Parameter], dtype: np.dtype, generator: np.random.Generator) -> None:
+    def __init__(self, parameters: Iterable[Parameter], dtype: np.dtype, seed: tuple[int, ...]) -> None:
         self.parameters = list(parameters)
         lanes = _ALIGNMENT // dtype.itemsize
         self.slices: list[slice] = []
@@ -81,8 +82,9 @@ class Block:
             end += -(-parameter.size // lanes) * lanes
         self.data = _aligned_zeros(end, dtype)
         self.grad: np.ndarray | None = None
-        for parameter, view in self._views(self.data):
+        for place, (parameter, view) in enumerate(self._views(self.data)):
             if parameter.data is None:
+                generator = np.random.default_rng([*seed, place])
                 view[...] = parameter.initializer(parameter.shape, dtype, generator)
             else:
                 view[...] = parameter.data

@@ -12,15 +12,10 @@ description. Tensors: "<layer>/<weight>" and, for the optimizer, "optimizer:<slo
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import hashlib
 import itertools
 import json
-import math
 import os
-import re
-import stat
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -28,28 +23,15 @@ import numpy as np
 
 from . import layers as layers_module
 from .errors import ModelFileError
+from .files import read_regular_file, shown, write_atomically
 from .layers import Layer
 from .models import Sequential
 from .parameters import Parameter
 from .registry import serialize
+from .tensorfile import parse_json, read_tensors, whole_numbers
 
 FORMAT = 1
-MAX_HEADER = 16 << 20  # bytes
-MAX_TENSORS = 100_000
 MAX_LAYERS = 10_000
-MAX_DEPTH = 32  # of nested JSON
-MAX_RANK = 8
-MAX_NAME = 1024
-
-_DTYPES: dict[str, np.dtype] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
-_FORMATS = {  # how files of other kinds begin
-    b"\x80": "a Python pickle; cnnfast never loads pickles",
-    b"PK\x03\x04": "a zip file (.npz, .keras, PyTorch); cnnfast loads its own format",
-    b"\x89HDF\r\n": "an HDF5 file; cnnfast loads its own format",
-    b"\x89PNG": "a PNG picture",
-    b"\x93NUMPY": "a NumPy array file",
-    b"\x08": "an ONNX model; cnnfast loads its own format",
-}
 
 
 # --- writing -------------------------------------------------------------------------------------------------------------
@@ -75,7 +57,7 @@ def to_bytes(model: Sequential) -> bytes:
                 for parameter, part in zip(model._block.parameters, model._block.slices):
                     tensors[f"optimizer:{slot}/{names[id(parameter)]}"] = flat[part].reshape(parameter.shape)
         description = json.dumps(_describe(model), allow_nan=False, separators=(",", ":"))
-        _parse(description, "the description")  # what can't be read again is not written
+        parse_json(description, "the description")  # what can't be read again is not written
         checksums = {"": _sha256(description.encode()), **{name: _sha256(data) for name, data in tensors.items()}}
         metadata = {"cnnfast": json.dumps(checksums, separators=(",", ":")) + "\n" + description}
         return save({name: np.ascontiguousarray(data) for name, data in tensors.items()}, metadata)
@@ -94,68 +76,6 @@ def _describe(model: Sequential) -> dict[str, Any]:
         "step": model._clock.step,
         "iterations": 0 if optimizer is None else optimizer.iterations,
     }
-
-
-def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
-    """Write a file that is complete or, whatever happens, is not there: temporary name, fsync, rename, fsync of the folder.
-
-    A temporary file that a killed process left behind is swept by the next write of the same name.
-    """
-    target = os.path.realpath(os.fspath(path))
-    if os.path.isdir(target):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
-    folder, name = os.path.split(target)
-    try:
-        mode = stat.S_IMODE(os.stat(target).st_mode)
-    except FileNotFoundError:
-        mode = None
-    temporary = os.path.join(folder, f".{name[:200]}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o666)
-    try:
-        try:
-            if mode is not None:
-                os.fchmod(descriptor, mode)
-            view = memoryview(content)
-            while view:
-                view = view[os.write(descriptor, view) :]
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        os.replace(temporary, target)
-    except BaseException:
-        _remove(temporary)
-        raise
-    folder_descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(folder_descriptor)
-    finally:
-        os.close(folder_descriptor)
-    _sweep(folder, name)
-
-
-def _sweep(folder: str, name: str) -> None:
-    """Remove temporary files for `name` whose process is gone."""
-    pattern = re.compile(re.escape(f".{name[:200]}.") + r"(\d+)\.[0-9a-f]{8}\.tmp")
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            match = pattern.fullmatch(entry.name)
-            if match and not _is_running(int(match[1])):
-                _remove(entry.path)
-
-
-def _is_running(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
-
-
-def _remove(path: str) -> None:
-    with contextlib.suppress(OSError):
-        os.unlink(path)
 
 
 # --- reading -------------------------------------------------------------------------------------------------------------
@@ -192,32 +112,6 @@ def load_model(
     return from_bytes(read_regular_file(path), custom_objects=custom_objects, check_finite=check_finite)
 
 
-def read_regular_file(path: str | os.PathLike[str]) -> bytearray:
-    """Return the contents of a regular file; what is not one is refused without waiting for it."""
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
-    try:
-        status = os.fstat(descriptor)
-        if stat.S_ISDIR(status.st_mode):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
-        if not stat.S_ISREG(status.st_mode):
-            raise ModelFileError(f"{_shown(os.fspath(path))} is not a regular file")
-        head = os.read(descriptor, 8)
-        for start, kind in _FORMATS.items():
-            if head.startswith(start) and (len(head) < 8 or int.from_bytes(head, "little") > MAX_HEADER):
-                raise ModelFileError(f"{_shown(os.fspath(path))} starts like {kind}")
-        _check_length(head, status.st_size)
-        content = bytearray(status.st_size)
-        content[:8] = head
-        end = 8
-        with memoryview(content) as view:
-            while end < len(content) and (count := os.readv(descriptor, [view[end:]])):
-                end += count
-        del content[end:]
-        return content
-    finally:
-        os.close(descriptor)
-
-
 def from_bytes(
     content: bytes | bytearray, *, custom_objects: Mapping[str, type[Layer]] | None = None, check_finite: bool = False
 ) -> Sequential:
@@ -231,7 +125,7 @@ def from_bytes(
     except (TypeError, ValueError, KeyError, OverflowError, AttributeError, AssertionError) as error:
         if isinstance(error, ModelFileError):
             raise
-        raise ModelFileError(f"the description does not make a network: {_shown(error)}") from None
+        raise ModelFileError(f"the description does not make a network: {shown(error)}") from None
     finally:
         layers_module.custom_objects.reset(token)
     return model
@@ -264,130 +158,22 @@ def _classes(layer: Layer) -> Iterator[type[Layer]]:
         yield from _classes(inner)
 
 
-def read_tensors(
-    content: bytes | bytearray, more_dtypes: Mapping[str, np.dtype] | None = None
-) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Return the tensors of safetensors bytes, views into them, and the metadata. Every rule of the format is checked."""
-    dtypes = {**_DTYPES, **(more_dtypes or {})}
-    size = _check_length(content[:8], len(content))
-    try:
-        text = content[8 : 8 + size].decode("utf-8")
-    except UnicodeDecodeError:
-        raise ModelFileError("the header is not UTF-8") from None
-    header = _parse(text, "the header")
-    if not isinstance(header, dict):
-        raise ModelFileError("the header is not a JSON object")
-    metadata = header.pop("__metadata__", {})
-    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
-        raise ModelFileError("the metadata must be strings by name")
-    if len(header) > MAX_TENSORS:
-        raise ModelFileError(f"{len(header)} tensors, the limit is {MAX_TENSORS}")
-    data = memoryview(content)[8 + size :]
-    entries = sorted((_entry(name, entry, len(data), dtypes) for name, entry in header.items()), key=lambda e: (e[3], e[4]))
-    tensors, end = {}, 0
-    for name, dtype, shape, start, stop in entries:
-        if start != end:
-            raise ModelFileError(f"tensor {_shown(name)} starts at {start}, where {end} was expected: a hole or an overlap")
-        tensors[name] = np.frombuffer(data[start:stop], dtype).reshape(shape)
-        end = stop
-    if end != len(data):
-        raise ModelFileError(f"{len(data) - end} bytes after the last tensor")
-    return tensors, metadata
-
-
-def _check_length(head: bytes | bytearray, present: int) -> int:
-    """Return the header's length from the first 8 bytes."""
-    if len(head) < 8:
-        raise ModelFileError(f"file is truncated: {present} bytes, even the header's length takes 8")
-    size = int.from_bytes(head, "little")
-    if size > MAX_HEADER:
-        raise ModelFileError(f"not a model file, or damaged: its header would be {size:,} bytes, the limit is {MAX_HEADER:,}")
-    if 8 + size > present:
-        raise ModelFileError(f"file is truncated: header says {8 + size:,} bytes, {present:,} present")
-    return size
-
-
-def _entry(
-    name: str, entry: Any, available: int, dtypes: Mapping[str, np.dtype]
-) -> tuple[str, np.dtype, tuple[int, ...], int, int]:
-    """Check one tensor's row of the header."""
-    shown = _shown(name)
-    if not name or len(name) > MAX_NAME or not name.isprintable():
-        raise ModelFileError(f"tensor {shown}: the name must be 1 to {MAX_NAME} printable characters")
-    if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
-        raise ModelFileError(f"tensor {shown}: must have dtype, shape and data_offsets")
-    dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
-    if not isinstance(dtype, str) or dtype not in dtypes:
-        raise ModelFileError(f"tensor {shown}: dtype must be {' or '.join(dtypes)}, got {_shown(dtype)}")
-    if not _whole_numbers(shape) or len(shape) > MAX_RANK or any(n >= 2**31 for n in shape):
-        raise ModelFileError(f"tensor {shown}: bad shape {_shown(shape)}")
-    if not _whole_numbers(offsets) or len(offsets) != 2 or not offsets[0] <= offsets[1]:
-        raise ModelFileError(f"tensor {shown}: bad data_offsets {_shown(offsets)}")
-    start, stop = offsets
-    if stop > available:
-        raise ModelFileError(f"file is truncated: tensor {shown} ends at byte {stop:,} of the data, {available:,} present")
-    if math.prod(shape) * dtypes[dtype].itemsize != stop - start:
-        raise ModelFileError(f"tensor {shown}: shape {shape} of {dtype} does not take {stop - start} bytes")
-    return name, dtypes[dtype], tuple(shape), start, stop
-
-
-def _whole_numbers(value: Any) -> bool:
-    return isinstance(value, list) and all(type(n) is int and n >= 0 for n in value)
-
-
-def _parse(text: str, what: str) -> Any:
-    """Read JSON as its standard has it: `json` alone lets NaN, duplicate names, long integers and any depth through."""
-    if text.startswith("\ufeff"):
-        raise ModelFileError(f"{what} begins with a byte order mark")
-    depth = deepest = 0
-    for bracket in re.findall(r"[\[\]{}]", re.sub(r'"[^"\\]*(?:\\.[^"\\]*)*"', "", text)):
-        depth += 1 if bracket in "[{" else -1
-        deepest = max(depth, deepest)
-    if deepest > MAX_DEPTH:
-        raise ModelFileError(f"{what} nests {deepest} deep, the limit is {MAX_DEPTH}")
-
-    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
-        result = dict(items)
-        if len(result) != len(items):
-            names = [name for name, _ in items]
-            raise ModelFileError(f"{what} names {_shown(next(n for n in names if names.count(n) > 1))} twice")
-        return result
-
-    def constant(name: str) -> Any:
-        raise ModelFileError(f"{what} contains {name}")
-
-    def integer(digits: str) -> int:
-        if len(digits) > 20:
-            raise ModelFileError(f"{what} contains an integer of {len(digits)} digits")
-        return int(digits)
-
-    def real(digits: str) -> float:
-        if not math.isfinite(float(digits)):
-            raise ModelFileError(f"{what} contains {_shown(digits)}, which no float holds")
-        return float(digits)
-
-    try:
-        return json.loads(text, object_pairs_hook=pairs, parse_constant=constant, parse_int=integer, parse_float=real)
-    except json.JSONDecodeError as error:
-        raise ModelFileError(f"{what} is not JSON: {_shown(error)}") from None
-
-
 def _checked_description(metadata: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, Any]]:
     if set(metadata) != {"cnnfast"}:
         raise ModelFileError("the file describes no cnnfast network: it is another program's safetensors file")
     checksums_text, _, text = metadata["cnnfast"].partition("\n")
-    checksums = _parse(checksums_text, "the list of checksums")
+    checksums = parse_json(checksums_text, "the list of checksums")
     if not isinstance(checksums, dict) or checksums.get("") != _sha256(text.encode("utf-8", "surrogatepass")):
         raise ModelFileError("checksum of the description does not match")
-    description = _parse(text, "the description")
+    description = parse_json(text, "the description")
     version = description.get("format") if isinstance(description, dict) else None
     if type(version) is not int or version < 1:
-        raise ModelFileError(f"unknown format {_shown(version)}")
+        raise ModelFileError(f"unknown format {shown(version)}")
     if version > FORMAT:
         raise ModelFileError(f"written by format {version}; this version reads 1…{FORMAT}; upgrade cnnfast")
     wanted = {"format", "version", "model", "input_shape", "compile", "step", "iterations"}
     if set(description) != wanted:
-        raise ModelFileError(f"the description must have {sorted(wanted)}, got {_shown(sorted(description))}")
+        raise ModelFileError(f"the description must have {sorted(wanted)}, got {shown(sorted(description))}")
     return description, checksums
 
 
@@ -401,7 +187,7 @@ def _model(description: Mapping[str, Any]) -> Sequential:
         raise ModelFileError("the description is not that of a Sequential")
     shape = description["input_shape"]
     if not isinstance(shape, list) or not shape or not all(n is None or (type(n) is int and n > 0) for n in shape):
-        raise ModelFileError(f"bad input_shape {_shown(shape)}")
+        raise ModelFileError(f"bad input_shape {shown(shape)}")
     model._connect(tuple(shape), np.dtype(np.float32) if model.dtype is None else model.dtype)
     return model
 
@@ -431,15 +217,15 @@ def _fill(
     found = {name: tensor.shape for name, tensor in tensors.items()}
     if expected != found:
         names = sorted(name for name in {*expected, *found} if expected.get(name) != found.get(name))
-        rows = [f"{_shown(n)}: expected {expected.get(n, 'none')}, found {found.get(n, 'none')}" for n in names[:5]]
+        rows = [f"{shown(n)}: expected {expected.get(n, 'none')}, found {found.get(n, 'none')}" for n in names[:5]]
         raise ModelFileError(f"the tensors don't fit the network: {'; '.join(rows)}{'; ...' if len(names) > 5 else ''}")
     for name, tensor in tensors.items():
         if tensor.dtype != model.dtype:
-            raise ModelFileError(f"tensor {_shown(name)}: is {tensor.dtype}, the network {model.dtype}")
+            raise ModelFileError(f"tensor {shown(name)}: is {tensor.dtype}, the network {model.dtype}")
         if checksums[name] != _sha256(tensor):
-            raise ModelFileError(f"checksum of {_shown(name)} does not match")
+            raise ModelFileError(f"checksum of {shown(name)} does not match")
         if check_finite and not np.isfinite(tensor).all():
-            raise ModelFileError(f"tensor {_shown(name)} contains NaN or infinity")
+            raise ModelFileError(f"tensor {shown(name)} contains NaN or infinity")
     for name, parameter in weights.items():
         parameter.data = tensors[name]
     model._adopt()
@@ -451,7 +237,7 @@ def _restore(
 ) -> None:
     """Bring back what training needs to go on as if it had not been interrupted."""
     step, iterations = description["step"], description["iterations"]
-    if not _whole_numbers([step, iterations]):
+    if not whole_numbers([step, iterations]):
         raise ModelFileError("step and iterations must be whole numbers")
     model._clock.step = step
     if model.optimizer is None:
@@ -480,10 +266,3 @@ def _sha256(data: Any) -> str:
     if isinstance(data, np.ndarray):
         data = np.ascontiguousarray(data).data
     return hashlib.sha256(data).hexdigest()
-
-
-def _shown(value: object) -> str:
-    """`value` short and printable: a file must not drive the terminal."""
-    text = value if isinstance(value, str) else str(value)
-    text = text if len(text) <= 100 else text[:97] + "..."
-    return repr("".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text))

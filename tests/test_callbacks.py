@@ -15,7 +15,7 @@ import pytest
 from harness import ROOT
 from nets import compiled, every_layer, images, small
 
-from cnnfast import ModelFileError, Sequential, callbacks, layers, load_model, optimizers, saving, schedules
+from cnnfast import ModelFileError, Sequential, callbacks, layers, load_model, optimizers, saving, schedules, tensorfile
 
 X, Y = images()
 
@@ -261,7 +261,7 @@ def long_training(folder, epochs=8):
         callbacks.EarlyStopping("loss", patience=20, restore_best_weights=True),
         callbacks.ReduceLROnPlateau("accuracy", factor=0.7, patience=1),
         callbacks.CSVLogger(os.path.join(folder, "log.csv")),
-        callbacks.BackupAndRestore(os.path.join(folder, "backup"), save_freq=1),
+        callbacks.BackupAndRestore(os.path.join(folder, "backup"), save_freq=1, delete_checkpoint=False),
         epochs=epochs, batch_size=16, validation_split=0.2, class_weight={0: 2.0},
     )  # fmt: skip
     with open(os.path.join(folder, "log.csv")) as file:
@@ -276,8 +276,6 @@ def test_killed_training_ends_as_if_it_had_not_been(tmp_path, rng):
     while kills < 20 and rounds < 12:
         folder = tmp_path / f"{rounds}"
         folder.mkdir()
-        first = compiled(small())  # a backup to begin with, so that the seed is the same for the twin
-        del first
         child = run_child(folder)
         wait_for(folder / "backup" / "backup.cnnfast", child)
         seed = json.loads(description(folder))["model"]["config"]["seed"]
@@ -294,7 +292,6 @@ def test_killed_training_ends_as_if_it_had_not_been(tmp_path, rng):
         twin = run_child(expected, seed)
         assert wait(twin, 60)
         assert (folder / "end").read_bytes() == (expected / "end").read_bytes()
-        assert not (folder / "backup" / "backup.cnnfast").exists()
         rounds += 1
     assert kills >= 20, f"{kills} kills in {time.perf_counter() - start:.0f} s"
 
@@ -341,15 +338,18 @@ def wait_for(path, child):
 
 
 def description(folder):
-    tensors, _ = saving.read_tensors((folder / "backup" / "backup.cnnfast").read_bytes(), {"U8": np.dtype("u1")})
-    _, metadata = saving.read_tensors(tensors["model"].tobytes())
+    tensors, _ = tensorfile.read_tensors((folder / "backup" / "backup.cnnfast").read_bytes(), {"U8": np.dtype("u1")})
+    _, metadata = tensorfile.read_tensors(tensors["model"].tobytes())
     return metadata["cnnfast"].split("\n")[1]
 
 
 def test_a_backup_of_something_else_is_refused(tmp_path):
     class Ends(callbacks.Callback):
+        raises = True
+
         def on_epoch_end(self, epoch, logs=None):
-            raise InterruptedError
+            if self.raises:
+                raise InterruptedError
 
     def backup():
         return callbacks.BackupAndRestore(tmp_path, save_freq=1)
@@ -362,6 +362,10 @@ def test_a_backup_of_something_else_is_refused(tmp_path):
         quiet(compiled(small(), "sgd"), Ends(), backup())
     with pytest.raises(ValueError, match="made with the callback Ends, not History"):
         quiet(compiled(small()), backup())
+    Ends.raises = False
+    assert os.listdir(tmp_path) == ["backup.cnnfast"]
+    quiet(compiled(small()), Ends(), backup())  # at its end the backup goes
+    assert os.listdir(tmp_path) == []
     (tmp_path / "backup.cnnfast").write_bytes(b"")
     with pytest.raises(ModelFileError, match="truncated"):
         quiet(compiled(small()), Ends(), backup())

@@ -18,7 +18,7 @@ def test_digits_in_three_epochs():
     model = Sequential([
         layers.Input((8, 8, 1)),
         layers.Conv2D(32, 3, padding="same", use_bias=False),
-        layers.BatchNormalization(),
+        layers.BatchNormalization(momentum=0.9),
         layers.ReLU(),
         layers.MaxPooling2D(2),
         layers.Conv2D(64, 3, padding="same", activation="relu"),

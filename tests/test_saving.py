@@ -20,7 +20,7 @@ from layer_cases import CASES
 from nets import compiled, every_layer, images, small
 from safetensors.numpy import load_file, save_file
 
-from cnnfast import ModelFileError, Sequential, callbacks, layers, load_model, optimizers, saving
+from cnnfast import ModelFileError, Sequential, callbacks, files, layers, load_model, optimizers, saving
 
 X, Y = images()
 
@@ -497,13 +497,13 @@ def test_killed_at_any_moment_the_file_is_the_old_or_the_new(tmp_path, rng):
     path = tmp_path / "m"
     models = [small(seed=0), small(seed=1)]
     contents = [saving.to_bytes(model) for model in models]
-    saving.write_atomically(path, contents[0])
+    files.write_atomically(path, contents[0])
     for _ in range(60):
         child = os.fork()
         if child == 0:
             i = 0
             while True:
-                saving.write_atomically(path, contents[i % 2])
+                files.write_atomically(path, contents[i % 2])
                 i += 1
         time.sleep(float(rng.random()) * 0.004)
         os.kill(child, signal.SIGKILL)

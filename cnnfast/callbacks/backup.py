@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import ModelFileError
 from .base import Callback, CallbackList
 from .checkpoint import check_frequency
 
@@ -69,15 +70,15 @@ class BackupAndRestore(Callback):
 
     def restore(self, listeners: CallbackList) -> Position | None:
         """Bring everything back to where the backup was made; called by `fit` after `on_train_begin`."""
-        from .. import saving
+        from .. import files, saving, tensorfile
 
         self._listeners = listeners
         os.makedirs(self.backup_dir, exist_ok=True)
         try:
-            content = saving.read_regular_file(self.path)
+            content = files.read_regular_file(self.path)
         except FileNotFoundError:
             return None
-        tensors, metadata = saving.read_tensors(content, {"U8": np.dtype("u1")})
+        tensors, metadata = tensorfile.read_tensors(content, {"U8": np.dtype("u1")})
         try:
             state = json.loads(metadata["cnnfast.backup"])
             saving.restore(self.model, tensors["model"].tobytes())
@@ -89,13 +90,13 @@ class BackupAndRestore(Callback):
                 callback.set_state({**callback_state, **arrays})
             return Position(**state["position"])
         except (KeyError, IndexError, TypeError) as error:
-            raise saving.ModelFileError(f"{self.path!r} is no backup of this training: {error!r}") from None
+            raise ModelFileError(f"{self.path!r} is no backup of this training: {error!r}") from None
 
     def save(self, position: Position) -> None:
         """Write the backup; called by `fit` when all other callbacks have had their turn."""
         from safetensors.numpy import save
 
-        from .. import saving
+        from .. import files, saving
 
         tensors = {"model": np.frombuffer(saving.to_bytes(self.model), np.uint8)}
         states = []
@@ -104,7 +105,7 @@ class BackupAndRestore(Callback):
             tensors.update({f"{number}/{k}": np.ascontiguousarray(v) for k, v in state.items() if isinstance(v, np.ndarray)})
             states.append((type(callback).__name__, {k: v for k, v in state.items() if not isinstance(v, np.ndarray)}))
         text = json.dumps({"position": asdict(position), "callbacks": states})
-        saving.write_atomically(self.path, save(tensors, {"cnnfast.backup": text}))
+        files.write_atomically(self.path, save(tensors, {"cnnfast.backup": text}))
 
     def after_batch(self, position: Position) -> None:
         if self.save_freq != "epoch" and position.batch % self.save_freq == 0:

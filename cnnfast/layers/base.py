@@ -15,6 +15,8 @@ from ..parameters import Block, Parameter
 from ..registry import Configurable, reject_unknown, snake_case
 from ._arguments import Shape
 
+_WEIGHTS, _STATISTICS, _LAYERS = 1, 2, 3  # random streams of one seed; 0 is the order of the samples
+
 
 @dataclass
 class Clock:
@@ -203,7 +205,7 @@ class Layer(Configurable):
     def build(self, input_shape: Sequence[int | None]) -> None:
         """Make the weights for inputs of `input_shape`, whose first axis is the batch (None)."""
         self._connect((None, *tuple(input_shape)[1:]), np.dtype(np.float32) if self.dtype is None else self.dtype)
-        self._allocate(np.random.default_rng())
+        self._allocate(fresh_seed())
         assert self._block is not None
         self._block.with_gradients()
 
@@ -219,17 +221,17 @@ class Layer(Configurable):
         self.dtype, self.input_shape, self.output_shape = dtype, input_shape, output_shape
         return output_shape
 
-    def _allocate(self, generator: np.random.Generator) -> None:
+    def _allocate(self, seed: int) -> None:
         """Give the weights their memory, and values to those that have none."""
         assert self.dtype is not None
         weights = self.weights
-        self._block = Block([p for p in weights if p.trainable], self.dtype, generator)
-        self._statistics = Block([p for p in weights if not p.trainable], self.dtype, generator)
+        self._block = Block([p for p in weights if p.trainable], self.dtype, (seed, _WEIGHTS))
+        self._statistics = Block([p for p in weights if not p.trainable], self.dtype, (seed, _STATISTICS))
 
     def _bind(self, clock: Clock, positions: Iterator[int]) -> None:
         """Share the clock of the network with all layers inside, and give each a random stream of its own."""
         self._clock = clock
-        self._stream = int(np.random.SeedSequence([clock.seed, next(positions)]).generate_state(1, np.uint64)[0])
+        self._stream = int(np.random.SeedSequence([clock.seed, _LAYERS, next(positions)]).generate_state(1, np.uint64)[0])
         for layer in self.sublayers:
             layer._bind(clock, positions)
 
@@ -255,6 +257,12 @@ class Layer(Configurable):
             self.compute_output_shape(x.shape)
         return self.forward(x.astype(self.dtype, copy=False), training)
 
+    def forget(self) -> None:
+        """Drop what `forward` saved, here and inside."""
+        self._saved = None
+        for layer in self.sublayers:
+            layer.forget()
+
     def _take(self) -> Any:
         """Return what `forward` saved, once."""
         saved, self._saved = self._saved, None
@@ -271,7 +279,7 @@ class Layer(Configurable):
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         vars(self).update(state)
         if vars(self).pop("_owner"):
-            self._allocate(np.random.default_rng())
+            self._allocate(self._clock.seed)
             assert self._block is not None
             self._block.with_gradients()
 
