@@ -84,21 +84,32 @@ def main(argv=None):
            "statistic": options.statistic, "rounds": options.rounds, "busy": options.busy, "cases": []}  # fmt: skip
     print(f"{len(chosen)} cases, threads {options.threads}, {options.rounds} rounds; % of the FMA peak or of copy bandwidth")
     started = time.monotonic()
-    for threads in options.threads:
-        with crew.Crew("kernels", options.engines, threads) as team:
-            run["versions"], run["missing"] = team.versions, team.missing
-            for name, reason in team.missing.items():
-                print(f"missing: {name} ({reason})")
-            for case in chosen:
-                results = team.measure(case.to_json(), options.rounds, options.seconds, options.budget, cpu_time=options.busy)
-                measured = {"name": case.name, "case": case.to_json(), "threads": threads, "flops": case.flops,
-                            "bytes": case.bytes, "results": results}  # fmt: skip
-                run["cases"].append(report.summarise(measured, options.statistic))
-                print(line(measured), flush=True)
+    try:
+        for threads in options.threads:
+            with crew.Crew("kernels", options.engines, threads) as team:
+                measure(run, team, chosen, options)
+    except KeyboardInterrupt:
+        print("interrupted: what was measured is kept")
     report.use_run_peak(run["cases"])
     paths = report.save(run, options.output)
     print("\n".join(report.summary(run)))
     print(f"{time.monotonic() - started:.0f} s; " + ", ".join(str(p.relative_to(crew.ROOT)) for p in paths))
+
+
+def measure(run, team, chosen, options):
+    """Adds the chosen cases, on the team's thread count, to the run."""
+    run["versions"], run["missing"] = team.versions, team.missing
+    for name, reason in team.missing.items():
+        print(f"missing: {name} ({reason})")
+    for number, case in enumerate(chosen, 1):
+        job = case.to_json()
+        results = team.measure(job, options.rounds, options.seconds, options.budget, cpu_time=options.busy)
+        measured = {"name": case.name, "case": job, "threads": team.threads, "flops": case.flops, "bytes": case.bytes}
+        run["cases"].append(report.summarise({**measured, "results": results}, options.statistic))
+        print(line(run["cases"][-1]), flush=True)
+        if number % 25 == 0:  # a long run that is ended loses little
+            report.use_run_peak(run["cases"])
+            report.save(run, options.output, draw=lambda *_: False)
 
 
 if __name__ == "__main__":
