@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         networks,
         optimizers,
         regularizers,
+        schedules,
         visualize,
     )
     from .config import show_config
@@ -48,6 +49,7 @@ _MODULES = (
     "networks",
     "optimizers",
     "regularizers",
+    "schedules",
     "visualize",
 )
 _NAMES = {
@@ -76,6 +78,7 @@ __all__ = [
     "ops",
     "optimizers",
     "regularizers",
+    "schedules",
     "set_num_threads",
     "show_config",
     "threads",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
+import platform
 import re
 import stat
 
@@ -35,7 +37,8 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
         mode = stat.S_IMODE(os.stat(target).st_mode)
     except FileNotFoundError:
         mode = None
-    temporary = os.path.join(folder, f".{name[:200]}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
+    prefix = _temporary_prefix(name)
+    temporary = os.path.join(folder, f"{prefix}{os.getpid()}.{os.urandom(4).hex()}.tmp")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o666)
     try:
         try:
@@ -56,12 +59,18 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
         os.fsync(folder_descriptor)
     finally:
         os.close(folder_descriptor)
-    _sweep(folder, name)
+    _sweep(folder, prefix)
 
 
-def _sweep(folder: str, name: str) -> None:
-    """Remove temporary files for `name` whose process is gone."""
-    pattern = re.compile(re.escape(f".{name[:200]}.") + r"(\d+)\.[0-9a-f]{8}\.tmp")
+def _temporary_prefix(name: str) -> str:
+    """Of temporary files for `name` made on this machine: another one's processes can't be asked whether they live."""
+    machine = re.sub(r"[^A-Za-z0-9-]", "-", platform.node())[:64]
+    return f".{hashlib.sha256(os.fsencode(name)).hexdigest()[:16]}.{machine}."
+
+
+def _sweep(folder: str, prefix: str) -> None:
+    """Remove temporary files whose process is gone."""
+    pattern = re.compile(re.escape(prefix) + r"(\d+)\.[0-9a-f]{8}\.tmp")
     with os.scandir(folder) as entries:
         for entry in entries:
             match = pattern.fullmatch(entry.name)
