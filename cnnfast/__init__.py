@@ -49,7 +49,11 @@ _MODULES = (
     "networks",
     "optimizers",
     "regularizers",
+<<<<<<< Updated upstream
     "schedules",
+=======
+    "sklearn",  # not in __all__: it needs scikit-learn
+>>>>>>> Stashed changes
     "visualize",
 )
 _NAMES = {
