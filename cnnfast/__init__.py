@@ -49,11 +49,8 @@ _MODULES = (
     "networks",
     "optimizers",
     "regularizers",
-<<<<<<< Updated upstream
     "schedules",
-=======
     "sklearn",  # not in __all__: it needs scikit-learn
->>>>>>> Stashed changes
     "visualize",
 )
 _NAMES = {
