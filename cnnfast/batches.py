@@ -149,6 +149,8 @@ def weights(function: str, sample_weight: Any, samples: int) -> np.ndarray:
 
 def class_weights(function: str, class_weight: Mapping[int, float], y: np.ndarray) -> np.ndarray:
     """Return the weight of each sample's class; a class that is not named weighs 1."""
+    if not isinstance(class_weight, Mapping):
+        raise TypeError(f"{function}: class_weight must be a dict of label to weight, got {class_weight!r}")
     for label, weight in class_weight.items():
         if not (isinstance(weight, (int, float)) and 0 <= weight < float("inf")):
             raise ValueError(f"{function}: class_weight must be finite and not negative, got {weight!r} for {label!r}")

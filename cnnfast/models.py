@@ -279,6 +279,24 @@ class Sequential(Trainer, Layer):
 
         save_model(self, path)
 
+    def save_weights(self, path: str | PathLike[str]) -> None:
+        """Write the network to a file as `save` does, without optimizer and loss."""
+        from .saving import save_weights
+
+        save_weights(self, path)
+
+    def load_weights(self, path: str | PathLike[str]) -> None:
+        """Set all weights from a file that `save` or `save_weights` wrote, in order; the layers' names may differ.
+
+        Raises
+        ------
+        ModelFileError
+            Damaged, or the weights of another network; nothing was changed.
+        """
+        from .saving import load_weights
+
+        load_weights(self, path)
+
     def __repr__(self) -> str:
         return f"Sequential({self._layers!r}, name={self.name!r})"
 

@@ -26,6 +26,7 @@ from .errors import ModelFileError
 from .files import read_regular_file, shown, write_atomically
 from .layers import Layer
 from .models import Sequential
+from .optimizers import Optimizer
 from .parameters import Parameter
 from .registry import serialize
 from .tensorfile import parse_json, read_tensors, whole_numbers
@@ -44,35 +45,41 @@ def save_model(model: Sequential, path: str | os.PathLike[str]) -> None:
     write_atomically(path, to_bytes(model))
 
 
-def to_bytes(model: Sequential) -> bytes:
+def save_weights(model: Sequential, path: str | os.PathLike[str]) -> None:
+    """Write `model` without its training to `path`; see `Sequential.save_weights`."""
+    if not model.built:
+        raise ValueError("save_weights: the network has no weights yet: call fit or build first")
+    write_atomically(path, to_bytes(model, with_training=False))
+
+
+def to_bytes(model: Sequential, with_training: bool = True) -> bytes:
     """Return the model file as bytes."""
     from safetensors.numpy import save
 
     with model._lock.reading():
         tensors = {name: p.data for name, p in named_weights(model)}
-        optimizer = model.optimizer
+        optimizer = model.optimizer if with_training else None
         if optimizer is not None and optimizer.state and model._block is not None and model._block.is_bound:
             names = {id(p): name for name, p in named_weights(model)}
             for slot, flat in optimizer.state.items():
                 for parameter, part in zip(model._block.parameters, model._block.slices):
                     tensors[f"optimizer:{slot}/{names[id(parameter)]}"] = flat[part].reshape(parameter.shape)
-        description = json.dumps(_describe(model), allow_nan=False, separators=(",", ":"))
+        description = json.dumps(_describe(model, optimizer), allow_nan=False, separators=(",", ":"))
         parse_json(description, "the description")  # what can't be read again is not written
         checksums = {"": _sha256(description.encode()), **{name: _sha256(data) for name, data in tensors.items()}}
         metadata = {"cnnfast": json.dumps(checksums, separators=(",", ":")) + "\n" + description}
         return save({name: np.ascontiguousarray(data) for name, data in tensors.items()}, metadata)
 
 
-def _describe(model: Sequential) -> dict[str, Any]:
+def _describe(model: Sequential, optimizer: Optimizer | None) -> dict[str, Any]:
     from . import __version__
 
-    optimizer = model.optimizer
     return {
         "format": FORMAT,
         "version": __version__,
         "model": serialize(model),
         "input_shape": list(model.input_shape),
-        "compile": model._compile_config(),
+        "compile": None if optimizer is None else model._compile_config(),
         "step": model._clock.step,
         "iterations": 0 if optimizer is None else optimizer.iterations,
     }
@@ -129,6 +136,17 @@ def from_bytes(
     finally:
         layers_module.custom_objects.reset(token)
     return model
+
+
+def load_weights(model: Sequential, path: str | os.PathLike[str]) -> None:
+    """Set the weights of `model` from a model file; see `Sequential.load_weights`."""
+    loaded = load_model(path, custom_objects={cls.__name__: cls for cls in _classes(model)})
+    if not model.built:
+        model.build(loaded.input_shape)
+    shapes, found = ([p.shape for p in m.weights] for m in (model, loaded))
+    if shapes != found:
+        raise ModelFileError(f"the file is of another network: its weights are {shown(found)}, here they are {shown(shapes)}")
+    model._restore_weights([p.data for p in loaded.weights])
 
 
 def restore(model: Sequential, content: bytes) -> None:

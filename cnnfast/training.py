@@ -20,7 +20,7 @@ from . import losses as losses_module
 from . import metrics as metrics_module
 from . import optimizers
 from .batches import ArrayBatches, Batch, Batches, IterableBatches, batches, class_weights, whole
-from .callbacks import BackupAndRestore, CallbackList, History, TerminateOnNaN
+from .callbacks import BackupAndRestore, Callback, CallbackList, History, TerminateOnNaN
 from .callbacks.backup import Position
 from .callbacks.progress import ProgressLine, TestProgressLine, verbosity
 from .concurrency import StepLock, uninterrupted
@@ -191,7 +191,7 @@ class Trainer(_Base):
             steps = steps_per_epoch if steps_per_epoch is not None else _length(data)
             history = History()
             lines = [ProgressLine(verbose)] if verbose else []
-            chosen = sorted([*lines, *(callbacks or ()), history], key=lambda c: getattr(c, "runs_last", False))
+            chosen = sorted([*lines, *_listed(callbacks), history], key=lambda c: getattr(c, "runs_last", False))
             listeners = CallbackList(chosen, self, _params(last, steps, verbose))
             backup = next((c for c in chosen if isinstance(c, BackupAndRestore)), None)
             if on_nonfinite == "raise" and any(isinstance(c, TerminateOnNaN) for c in chosen):
@@ -344,7 +344,7 @@ class Trainer(_Base):
             self._check_data("evaluate", data, False)
         lines = [TestProgressLine(verbose)] if verbose else []
         params = _params(1, steps if steps is not None else _length(data), verbose)
-        listeners = CallbackList([*lines, *(callbacks or ())], self, params)
+        listeners = CallbackList([*lines, *_listed(callbacks)], self, params)
         try:
             scores = self._evaluate(data, steps, listeners)
         finally:
@@ -402,7 +402,7 @@ class Trainer(_Base):
             self._check_shape("predict", data.x)
         lines = [TestProgressLine(verbose)] if verbose else []
         params = _params(1, steps if steps is not None else _length(data), verbose)
-        listeners = CallbackList([*lines, *(callbacks or ())], self, params)
+        listeners = CallbackList([*lines, *_listed(callbacks)], self, params)
         parts = []
         try:
             listeners.on_predict_begin()
@@ -569,6 +569,13 @@ def _validation(data: Any, batch_size: int | None, steps: int | None) -> Batches
 def _check_choice(function: str, name: str, value: Any, choices: tuple[str, ...]) -> None:
     if value not in choices:
         raise ValueError(f"{function}: {name} must be {', '.join(map(repr, choices))}, got {value!r}")
+
+
+def _listed(callbacks: Any) -> list[Any]:
+    """Callbacks from None, one, or many."""
+    if callbacks is None or isinstance(callbacks, Callback):
+        return [] if callbacks is None else [callbacks]
+    return list(callbacks)
 
 
 def _length(data: Batches) -> int | None:

@@ -278,6 +278,7 @@ REFUSED = {
     "weights 0": (dict(sample_weight=np.zeros(48)), ValueError, "sample_weight must not be all zero"),
     "weights 47": (dict(sample_weight=np.ones(47)), ValueError, r"sample_weight must have shape \(48,\), got \(47,\)"),
     "class weight": (dict(class_weight={0: -1}), ValueError, "class_weight must be finite and not negative"),
+    "class weight list": (dict(class_weight=[1, 2, 3]), TypeError, "class_weight must be a dict"),
     "NaN in x": (dict(x=with_nan(X, 12), check_finite=True), ValueError, "x contains NaN at sample 12"),
     "verbose 3": (dict(verbose=3), ValueError, "verbose must be"),
     "on_nonfinite": (dict(on_nonfinite="stop"), ValueError, "on_nonfinite must be"),

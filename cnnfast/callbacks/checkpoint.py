@@ -22,6 +22,8 @@ class ModelCheckpoint(Monitor):
         Say when it saves.
     save_best_only : bool
         Save only what is better than all before.
+    save_weights_only : bool
+        Leave out the optimizer and its state.
     save_freq : "epoch" or int
         After each epoch, or after so many steps.
     initial_value_threshold : float, optional
@@ -30,10 +32,12 @@ class ModelCheckpoint(Monitor):
 
     def __init__(
         self, filepath: str | os.PathLike[str], monitor: str = "val_loss", verbose: int = 0, save_best_only: bool = False,
-        *, mode: str = "auto", save_freq: Any = "epoch", initial_value_threshold: float | None = None,
+        save_weights_only: bool = False, mode: str = "auto", save_freq: Any = "epoch",
+        initial_value_threshold: float | None = None,
     ) -> None:  # fmt: skip
         super().__init__(monitor, mode=mode)
-        self.filepath, self.verbose, self.save_best_only = os.fspath(filepath), verbose, save_best_only
+        self.filepath, self.verbose = os.fspath(filepath), verbose
+        self.save_best_only, self.save_weights_only = save_best_only, save_weights_only
         self.save_freq = check_frequency(self, save_freq)
         if initial_value_threshold is not None:
             self.best = initial_value_threshold
@@ -62,7 +66,7 @@ class ModelCheckpoint(Monitor):
             path = self.filepath.format(**names)
         except KeyError as error:
             raise KeyError(f"ModelCheckpoint: no {error} for filepath {self.filepath!r}; there is {', '.join(names)}") from None
-        self.model.save(path)
+        (self.model.save_weights if self.save_weights_only else self.model.save)(path)
         if self.verbose:
             print(f"Epoch {self._epoch + 1}: saved {path}", flush=True)
 
