@@ -41,6 +41,9 @@ TEXT = {
         "channels": "Channels: {all}",
         "some_channels": "Channels: the first {shown} of {all}",
         "channel": "Channel {i}",
+        "units": "Numbers: {all}",
+        "units_alt": "The numbers of {name}, from {low} to {high}",
+        "units_caption": "{all} numbers from {low} to {high}, mean {mean}; {active} of them above zero.",
         "map_alt": "Map of channel {i} of {name}, values from {low} to {high}",
         "map_caption": "Channel {i}: {height} × {width} values from {low} to {high}, mean {mean}; "
                        "{active} of them above zero.",
@@ -90,6 +93,9 @@ TEXT = {
         "channels": "Canales: {all}",
         "some_channels": "Canales: los primeros {shown} de {all}",
         "channel": "Canal {i}",
+        "units": "Números: {all}",
+        "units_alt": "Los números de {name}, de {low} a {high}",
+        "units_caption": "{all} números de {low} a {high}, media {mean}; {active} de ellos por encima de cero.",
         "map_alt": "Mapa del canal {i} de {name}, valores de {low} a {high}",
         "map_caption": "Canal {i}: {height} × {width} valores de {low} a {high}, media {mean}; "
                        "{active} de ellos por encima de cero.",
@@ -200,7 +206,8 @@ def _layer(layer: Layer, name: str, output: np.ndarray, text: dict[str, Any]) ->
         sentence += " " + text["cost"].format(multiplications=_grouped(multiplications))
     maps = _as_maps(output)
     shown = maps[:_CHANNELS_SHOWN]
-    stats = [(float(m.min()), float(m.mean()), float(m.max()), float((m > 0).mean())) for m in shown]
+    values = list(shown) if output.ndim == 3 else [output]
+    stats = [(float(v.min()), float(v.mean()), float(v.max()), float((v > 0).mean())) for v in values]
     step = math.ceil(max(maps.shape[1:]) / _PIXELS_SHOWN)
     small = shown[:, ::step, ::step]
     pixels = b"".join(base64.b64decode(_packed(m, low, high)["pixels"]) for m, (low, _, high, _) in zip(small, stats))
@@ -211,6 +218,7 @@ def _layer(layer: Layer, name: str, output: np.ndarray, text: dict[str, Any]) ->
         "text": sentence,
         "all": len(maps),
         "channels": len(shown),
+        "units": 0 if output.ndim == 3 else output.size,
         "map": small.shape[1:],
         "stats": stats,
         "pixels": base64.b64encode(pixels).decode(),

@@ -75,6 +75,8 @@ def architecture(model: Sequential, *, path: Path | None = None, figure: Figure 
 
 def cost(layer: Layer, output_shape: tuple[int, ...]) -> int:
     """Return the multiplications of a layer for one image: one for each weight, at each place of the output."""
+    if layer.sublayers:
+        return sum(cost(inner, tuple(n or 1 for n in (inner.output_shape or ())[1:])) for inner in layer.sublayers)
     kernels = [weight for weight in layer.get_weights() if weight.ndim in (2, 4)]
     if not kernels:
         return 0

@@ -43,6 +43,8 @@ def test_what_the_page_says(model, image):
     assert edges["map"] == [14, 10] and edges["channels"] == 6 and len(edges["filters"]) == 6
     np.testing.assert_allclose(
         np.array(edges["filters"]).reshape(6, 3, 3, 3), model.layers[0].get_weights()[0].transpose(3, 2, 0, 1), atol=1e-5)
+    assert [layer["units"] for layer in data["layers"]] == [0, 0, 0, 0, 1050, 3]
+    assert data["layers"][5]["stats"][0][:3:2] == [pytest.approx(scores.min()), pytest.approx(scores.max())]
     assert many["all"] == 70 and many["channels"] == 64
     assert f"{14 * 10 * 3 * 3 * 3 * 6:,}".replace(",", "\u202f") in edges["text"]
 
@@ -103,8 +105,9 @@ def test_in_a_real_browser(model, image, tmp_path, browser, lang, title):
         assert page.run("[...document.querySelectorAll('canvas[role=img]')].every(c => c.getAttribute('aria-label'))")
         assert page.run("[...document.querySelectorAll('input, select')].every(i => i.labels[0].textContent.trim())")
         assert page.run("document.documentElement.scrollWidth <= innerWidth")
-        for _ in range(2):
-            page.press("ArrowRight")
+        page.run("document.querySelector('[name=layer][value=\"5\"]').click()")
+        assert page.run("document.getElementById('channels').hidden") and "3" in page.run(
+            "document.getElementById('channels-legend').textContent")
         assert page.errors == []
         assert page.requests == [url]
 

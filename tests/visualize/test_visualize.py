@@ -144,3 +144,9 @@ def test_architecture(model):
     assert rows[0] == ("conv2d", "Conv2D", (8, 8, 32), 9 * 32 + 32, 8 * 8 * 9 * 32)
     assert sum(row.parameters for row in rows) == model.count_params()
     assert rows[-1].multiplications == 128 * 3
+
+
+def test_cost_of_what_is_inside():
+    model = Sequential([layers.Input((8, 8, 2)), layers.Residual([layers.Conv2D(2, 3, padding="same"), layers.ReLU(),
+                                                                 layers.Conv2D(2, 1)])], seed=0)
+    assert visualize.architecture(model)[0].multiplications == 8 * 8 * (9 * 2 * 2 + 2 * 2)
