@@ -18,6 +18,7 @@ from gradients import randomize
 from harness import ROOT
 from layer_cases import CASES
 from nets import compiled, every_layer, images, small
+from processes import fork
 from safetensors.numpy import load_file, save_file
 
 from cnnfast import ModelFileError, Sequential, callbacks, files, layers, load_model, optimizers, saving
@@ -518,7 +519,7 @@ def test_killed_at_any_moment_the_file_is_the_old_or_the_new(tmp_path, rng):
     contents = [saving.to_bytes(model) for model in models]
     files.write_atomically(path, contents[0])
     for _ in range(60):
-        child = os.fork()
+        child = fork()
         if child == 0:
             i = 0
             while True:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import itertools
+import os
+import signal
 import threading
+import time
 import warnings
 
 import numpy as np
 import pytest
 from nets import compiled, every_layer, images, small
+from processes import fork
 
 import cnnfast
 from cnnfast import Sequential, callbacks, layers, losses, optimizers
@@ -476,6 +480,28 @@ def test_many_threads_predict_with_one_model():
         thread.join(60)
     assert not failures and not any(thread.is_alive() for thread in threads)
     assert all(layer._saved is None for layer in model.layers)
+
+
+def test_a_forked_child_goes_on(tmp_path):
+    model = compiled(every_layer())
+    quiet(model, X, Y)
+    expected = model.predict(X, verbose=0)
+    child = fork()
+    if child == 0:
+        same = (model.predict(X, verbose=0) == expected).all()
+        quiet(model, X, Y)
+        os._exit(0 if same else 1)
+    for _ in range(3000):
+        pid, status = os.waitpid(child, os.WNOHANG)
+        if pid:
+            break
+        time.sleep(0.01)
+    else:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        raise AssertionError("the child hangs")
+    assert status == 0
+    np.testing.assert_array_equal(model.predict(X, verbose=0), expected)
 
 
 # --- callbacks, progress -------------------------------------------------------------------------------------------------
