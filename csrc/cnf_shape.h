@@ -57,6 +57,7 @@ static inline int cnf_conv2d_algorithm(const cnf_conv2d *s, int pass, int wanted
   return strict ? CNF_WINOGRAD2 : CNF_WINOGRAD4;
 }
 
+#define CNF_GROUP_PANELS 3 /* panels of columns that are multiplied in one walk over the transformed tiles */
 #define CNF_BLOCK_TILES 56 /* 4 register tiles of 14 rows, 7 of 8 */
 
 /* Winograd's cut: blocks of tiles x shares of the columns. The weights' transform is a job of its own (cnf_winograd_tasks). */
@@ -74,7 +75,8 @@ static inline void cnf_winograd_plan(cnf_conv2d_job *job, size_t itemsize, int w
   job->splits = 1;
   job->shared_bytes = (size_t)s->groups * positions * cg * (cnf_ceil_div(kg, lanes) * lanes) * itemsize;
   const size_t v = (size_t)cnf_ceil_div(cg, kc) * positions * (job->row_chunk + 1) * (kc + 16);
-  const size_t product = (size_t)positions * (job->row_chunk * 3 * lanes + lanes), packed = 9 * 16 * 3 * lanes;
+  const size_t product = (size_t)CNF_GROUP_PANELS * positions * (job->row_chunk * 3 * lanes + lanes),
+               packed = 9 * 16 * 3 * lanes;
   const size_t convolve = (v + product + kc + 16) * itemsize + job->row_chunk * sizeof(void *);
   job->scratch_bytes = ((convolve > packed * itemsize ? convolve : packed * itemsize) + 4095) / 4096 * 4096 + 64;
 }
