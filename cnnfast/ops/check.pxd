@@ -32,6 +32,9 @@ cdef int padding2d(object padding, str func, Py_ssize_t h, Py_ssize_t w, Py_ssiz
 # A finite float.
 cdef double number(object value, str func, str name) except? -1.0
 
+# Whether two arrays may overlap (bounds only); False if either is no array.
+cdef bint share_memory(object a, object b)
+
 # Where to compute a result: `out` itself if it can be written directly, else a fresh array.
 # `inputs` may not overlap it; `inplace` is an input that may be exactly `out` (elementwise ops).
 cdef cnp.ndarray result(object out, str func, int ndim, const cnp.npy_intp *shape, int typenum, tuple inputs, object inplace=*)

@@ -83,6 +83,8 @@ cdef bint is_channels_first(object data_format, str func) except -1:
 
 
 cdef Py_ssize_t integer(object value, str func, str name, Py_ssize_t minimum) except? -1:
+    if type(value) is int and minimum <= value < BIG:  # the common case, without further questions
+        return value
     if isinstance(value, (bool, np.bool_)) or isinstance(value, (np.ndarray, float)) or not hasattr(value, "__index__"):
         raise TypeError(f"{func}: {name} must be an int, got {value!r}")
     value = value.__index__()
@@ -166,6 +168,8 @@ cdef int padding2d(object padding, str func, Py_ssize_t h, Py_ssize_t w, Py_ssiz
 
 cdef double number(object value, str func, str name) except? -1.0:
     cdef double x
+    if type(value) is float and value - value == 0:  # the common case, without further questions
+        return value
     if isinstance(value, (bool, np.bool_, str)) or not (hasattr(value, "__float__") or hasattr(value, "__index__")):
         raise TypeError(f"{func}: {name} must be a number, got {value!r}")
     x = float(value)
@@ -192,6 +196,18 @@ cdef bint _overlaps_itself(cnp.ndarray a):
     return bool((np.diff(np.sort(offsets, axis=None)) < a.itemsize).any())
 
 
+cdef bint share_memory(object a, object b):
+    """Whether two arrays may overlap; what is no array does not."""
+    cdef char *first
+    cdef char *second
+    if not isinstance(a, np.ndarray) or not isinstance(b, np.ndarray):
+        return False
+    if cnp.PyArray_IS_C_CONTIGUOUS(<cnp.ndarray>a) and cnp.PyArray_IS_C_CONTIGUOUS(<cnp.ndarray>b):
+        first, second = <char *>cnp.PyArray_DATA(<cnp.ndarray>a), <char *>cnp.PyArray_DATA(<cnp.ndarray>b)
+        return first < second + cnp.PyArray_NBYTES(<cnp.ndarray>b) and second < first + cnp.PyArray_NBYTES(<cnp.ndarray>a)
+    return np.may_share_memory(a, b)
+
+
 cdef cnp.ndarray result(object out, str func, int ndim, const cnp.npy_intp *shape, int typenum, tuple inputs,
                         object inplace=None):
     cdef cnp.ndarray a
@@ -211,7 +227,7 @@ cdef cnp.ndarray result(object out, str func, int ndim, const cnp.npy_intp *shap
     check_out(out, func, typenum)
     if cnp.PyArray_IS_C_CONTIGUOUS(a) and cnp.PyArray_ISBEHAVED(a) and type(out) is cnp.ndarray:
         for x in inputs:
-            if x is None or not np.may_share_memory(x, out):
+            if not share_memory(x, out):
                 continue
             if x is inplace and (<cnp.ndarray>x).data == a.data and cnp.PyArray_SIZE(<cnp.ndarray>x) == cnp.PyArray_SIZE(a):
                 continue
@@ -228,7 +244,7 @@ cdef int check_out(object out, str func, int typenum) except -1:
         raise TypeError(f"{func}: out must have dtype {expected}, got {a.dtype}")
     if not cnp.PyArray_ISWRITEABLE(a):
         raise ValueError(f"{func}: output array is read-only")
-    if _overlaps_itself(a):
+    if not cnp.PyArray_IS_C_CONTIGUOUS(a) and _overlaps_itself(a):
         raise ValueError(f"{func}: output array has internal overlap")
     return 0
 

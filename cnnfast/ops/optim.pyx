@@ -6,7 +6,7 @@ cimport numpy as cnp
 from libc.math cimport pow, sqrt
 from libc.string cimport memset
 
-from cnnfast.ops.check cimport as_array, as_same, check_out, integer, number
+from cnnfast.ops.check cimport as_array, as_same, check_out, integer, number, share_memory
 from cnnfast.ops.cpu cimport cnf_kernel, cnf_optimizer, kernels
 from cnnfast.ops.elementwise cimport CHUNK
 from cnnfast.ops.threads cimport run, thread_count
@@ -35,14 +35,15 @@ cdef int _step(str func, cnf_kernel *kernel, cnf_optimizer *job, double cost, ob
     changing = [(a, name) for a, name in ((param, "param"), (m, m_name), (v, "v")) if a is not None]
     for i, (a, name) in enumerate(changing):
         for b, other in changing[:i]:
-            if np.may_share_memory(a, b):
+            if share_memory(a, b):
                 raise ValueError(f"{func}: {name} must not overlap {other}")
     p = _plain(param, None, func, "param")
     g = as_same(grad, p, func, "grad")
     ma = _plain(m, p, func, m_name) if m is not None else None
     va = _plain(v, p, func, "v") if v is not None else None
-    if any(np.may_share_memory(a, g) for a, _ in changing):
-        g = <cnp.ndarray>g.copy()
+    for a, _ in changing:
+        if share_memory(a, g):
+            g = <cnp.ndarray>g.copy()
     job.param, job.grad = cnp.PyArray_DATA(p), cnp.PyArray_DATA(g)
     job.m = cnp.PyArray_DATA(<cnp.ndarray>ma) if m is not None else NULL
     job.v = cnp.PyArray_DATA(<cnp.ndarray>va) if v is not None else NULL
