@@ -1,20 +1,18 @@
 """The scikit-learn estimators, as scikit-learn and its users handle them."""
 
 import io
-import os
 import pickle
 import pickletools
-import subprocess
-import sys
 import warnings
 
 import numpy as np
 import pytest
+from harness import run_python
 
 import cnnfast
 from cnnfast import ModelFileError, Sequential, layers, networks, optimizers
 
-sklearn = pytest.importorskip("sklearn", reason="needs scikit-learn, which the extra [test] installs")
+pytest.importorskip("sklearn", reason="needs scikit-learn, which the extra [test] installs")
 
 import joblib
 from sklearn.base import clone
@@ -60,13 +58,10 @@ def striped(n, rng, size=6):
 # --- scikit-learn's own checks -------------------------------------------------------------------------------------------
 
 CHECK = """
-import sys, warnings
-import cnnfast.sklearn
+from cnnfast.sklearn import {0}
 from sklearn.utils.estimator_checks import check_estimator
-warnings.simplefilter("error")
-estimator = getattr(cnnfast.sklearn, sys.argv[1])()
-results = check_estimator(estimator, expected_failed_checks={}, on_skip="warn", on_fail="raise")
-assert {result["status"] for result in results} == {"passed"}
+results = check_estimator({0}(), expected_failed_checks={{}}, on_skip="warn", on_fail="raise")
+assert {{result["status"] for result in results}} == {{"passed"}}
 print(len(results))
 """
 
@@ -74,21 +69,21 @@ print(len(results))
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 def test_check_estimator(estimator):
     """All of them, with the defaults; in a process of its own, because one check needs SCIPY_ARRAY_API before SciPy."""
-    environment = {**os.environ, "SCIPY_ARRAY_API": "1", "CNNFAST_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", CHECK, estimator.__name__]
-    result = subprocess.run(command, env=environment, capture_output=True, text=True)
+    code = CHECK.format(estimator.__name__)
+    result = run_python(code, timeout=250, SCIPY_ARRAY_API="1", CNNFAST_NUM_THREADS="1")
     assert result.returncode == 0, result.stderr[-3000:]
     assert int(result.stdout) > 50
 
 
 def test_scikit_learn_is_imported_only_when_asked_for():
     script = "import sys, cnnfast; assert 'sklearn' not in sys.modules; cnnfast.sklearn; assert 'sklearn' in sys.modules"
-    subprocess.run([sys.executable, "-c", script], check=True)
+    result = run_python(script)
+    assert result.returncode == 0, result.stderr
 
 
 def test_without_scikit_learn_the_error_says_what_to_install():
     script = "import sys; sys.modules['sklearn'] = sys.modules['sklearn.base'] = None\nimport cnnfast\ncnnfast.sklearn"
-    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    result = run_python(script)
     assert result.returncode == 1
     assert "ImportError: cnnfast.sklearn needs scikit-learn: pip install 'cnnfast[sklearn]'" in result.stderr
 

@@ -21,14 +21,19 @@ cdef object _not_an_array(object x, str func, str name):
         raise TypeError(f"{func}: {name} must be a dense array, got {type(x).__name__}; use x.toarray()")
     if isinstance(x, np.ndarray):
         return x
-    if hasattr(x, "__dlpack__") and not hasattr(x, "__array__"):
-        return np.from_dlpack(x)
-    a = np.asarray(x)
-    return a
+    try:
+        if hasattr(x, "__dlpack__") and not hasattr(x, "__array__"):
+            return np.from_dlpack(x)
+        return np.asarray(x)
+    except ValueError as error:
+        raise ValueError(f"{func}: {name} must be an array, got {type(x).__name__}: {error}") from None
+    except (TypeError, BufferError, RuntimeError) as error:  # on another device, of a dtype NumPy lacks, with a gradient
+        raise TypeError(f"{func}: {name} can't be read as an array, got {type(x).__name__}: {error}") from None
 
 
 cdef object _bad_dtype(cnp.ndarray a, str func, str name):
-    hint = f"; use {name}.astype(np.float32)" if a.dtype.kind in "iufb" else ""
+    is_table = a.dtype.kind == "O" and a.ndim > 0  # pandas: a column that may have missing values
+    hint = f"; use {name}.astype(np.float32)" if a.dtype.kind in "iufb" or is_table else ""
     return TypeError(f"{func}: {name} must be float32 or float64, got {a.dtype}{hint}")
 
 
