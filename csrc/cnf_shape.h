@@ -47,14 +47,25 @@ static inline int cnf_winograd_fits(const cnf_conv2d *s) {
 }
 
 /* The one predicate: from the geometry alone, never from the batch or the thread count. `wanted` is CNF_AUTO, CNF_DIRECT
- * or CNF_WINOGRAD; `strict` forbids F(4, 3). Winograd pays from 16 channels on, and where tiles cover the map well. */
+ * or CNF_WINOGRAD; `strict` forbids F(4, 3).
+ *
+ * F(4, 3) multiplies 4 times less than the definition, F(2, 3) 2.25 times, but their transformed weights are 4 and 1.8
+ * times as large and made anew in every call. A map has to be large enough to pay for that at batch 1 too: measured at
+ * 14 x 14 x 512, direct / F4 / F2 run at 89 / 68 / 99 GFLOP/s for one image, 130 / 175 / 187 for eight; at 28 x 28 x 128
+ * 146 / 289 / 262 for one. */
 static inline int cnf_conv2d_algorithm(const cnf_conv2d *s, int pass, int wanted, int strict) {
   const ptrdiff_t oh = pass == CNF_BACKWARD_INPUT ? s->h : s->oh, ow = pass == CNF_BACKWARD_INPUT ? s->w : s->ow;
+  const ptrdiff_t cg = s->c / s->groups, kg = s->k / s->groups, pixels = oh * ow;
+  const int large = cg * kg > 8192; /* F(4, 3)'s weights leave L2 */
   if (wanted == CNF_WINOGRAD) return strict ? CNF_WINOGRAD2 : CNF_WINOGRAD4;
   if (s->groups > 1 && s->groups == s->c && s->groups == s->k) return CNF_DEPTHWISE;
   if (wanted == CNF_DIRECT || !cnf_winograd_fits(s)) return CNF_DIRECT;
-  if (s->c / s->groups < 16 || s->k / s->groups < 16 || oh < 8 || ow < 8) return CNF_DIRECT;
-  return strict ? CNF_WINOGRAD2 : CNF_WINOGRAD4;
+  if (cg < 8 || kg < 8 || pixels < 36 || (pixels < 100 && cg * kg > 32768)) return CNF_DIRECT;
+  if (strict || pixels < 100 || (large && pixels < 256)) return CNF_WINOGRAD2;
+  /* 4 x 4 tiles may cover the map badly: compare the products of both */
+  const ptrdiff_t four = cnf_ceil_div(oh, 4) * cnf_ceil_div(ow, 4) * 36,
+                  two = cnf_ceil_div(oh, 2) * cnf_ceil_div(ow, 2) * 16;
+  return 10 * four < 7 * two ? CNF_WINOGRAD4 : CNF_WINOGRAD2;
 }
 
 #define CNF_GROUP_PANELS 3 /* panels of columns that are multiplied in one walk over the transformed tiles */

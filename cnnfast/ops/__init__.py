@@ -1,5 +1,16 @@
 """Functional ops: NumPy arrays in, NumPy arrays out. Names and argument order follow torch.nn.functional."""
 
+import os as _os
+
+# libgomp lets idle threads spin for milliseconds, which makes every call crawl where others want the CPUs too. About
+# 10 us bridge the gap between two ops. It reads the variable once, when it is loaded; a user's own choice stands.
+if _spin := not ({"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & set(_os.environ)):
+    _os.environ["GOMP_SPINCOUNT"] = "200"
+from . import threads as _threads  # noqa: F401
+
+if _spin:
+    del _os.environ["GOMP_SPINCOUNT"]
+
 from .activation import (
     add,
     elu,
