@@ -49,12 +49,13 @@ typedef struct
   double a; /* label smoothing */
 } cnf_rows;
 
-typedef struct
-{ /* x, dy, y: n elements as rows of `period` columns; a task covers `rows` of them, a chunk (norm.inc) */
+typedef struct { /* x, dy, y: rows of `period` columns; a task covers `rows` of them, a chunk (norm.inc) */
   const void *x, *dy, *mean, *var, *weight, *bias; /* weight, bias may be NULL */
   void *y, *first, *second;                        /* first, second: a value a channel */
   void *tiled, *partial;                           /* workspace of 4 and of 3 * chunks periods */
-  ptrdiff_t n, channels, period, rows, chunks;
+  double *merged;                                  /* workspace of 2 * channels */
+  ptrdiff_t channels, period, rows, chunks;
+  ptrdiff_t all_rows, tail; /* whole rows, and how much of another */
   double eps;
   int mode;
 } cnf_norm;

@@ -104,7 +104,8 @@ cdef extern from "cnf.h" nogil:
         void *second
         void *tiled
         void *partial
-        ptrdiff_t n, channels, period, rows, chunks
+        double *merged
+        ptrdiff_t channels, period, rows, chunks, all_rows, tail
         double eps
         int mode
 

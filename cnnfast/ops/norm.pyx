@@ -28,14 +28,23 @@ cdef int _plan(cnf_norm *job, cnp.ndarray x, str func) except -1:
     job.channels = cnp.PyArray_DIM(x, ndim - 1)
     if job.channels == 0:
         raise ValueError(f"{func}: x must have at least 1 channel, got shape {(<object>x).shape}")
-    job.n = cnp.PyArray_SIZE(x)
     job.period = job.channels
     while job.period < COLUMNS:
         job.period *= 2
     job.rows = min(MOST_ROWS, max(16, CHUNK // job.period))
-    cdef Py_ssize_t rows = job.n // job.period
-    job.chunks = (rows + job.rows - 1) // job.rows + (job.n % job.period != 0)
+    job.all_rows, job.tail = cnp.PyArray_SIZE(x) // job.period, cnp.PyArray_SIZE(x) % job.period
+    job.chunks = (job.all_rows + job.rows - 1) // job.rows + (job.tail != 0)
     return 0
+
+
+cdef Block _workspace(cnf_norm *job, cnp.ndarray x):
+    """Everything that statistics and gradients need: merged (doubles come first), tiled, partial."""
+    cdef size_t period = <size_t>job.period * cnp.PyArray_ITEMSIZE(x), merged = 2 * <size_t>job.channels * sizeof(double)
+    cdef Block work = block(merged + (4 + 3 * <size_t>job.chunks) * period)
+    job.merged = <double *>work.data
+    job.tiled = <char *>work.data + merged
+    job.partial = <char *>job.tiled + 4 * period
+    return work
 
 
 cdef cnp.ndarray _last(object x, str func, str name, object data_format, cnp.ndarray like):
@@ -63,7 +72,7 @@ cdef double _eps(object eps, str func) except? -1.0:
 
 
 cdef int _each_chunk(cnf_kernel *kernel, cnf_norm *job, double cost, str func, object num_threads) except -1:
-    cdef int workers = thread_count(num_threads, job.chunks, cost * job.n, func)
+    cdef int workers = thread_count(num_threads, job.chunks, cost * (job.all_rows * job.period + job.tail), func)
     with nogil:
         run(kernel, job, job.chunks, workers)
     return 0
@@ -178,16 +187,16 @@ def batch_norm_stats(x, *, data_format="channels_last", out=None, num_threads=No
     cdef cnp.ndarray xa = _last(x, func, "x", data_format, None), mean, var
     cdef int typenum = cnp.PyArray_TYPE(xa)
     _plan(&job, xa, func)
-    if job.n < 2 * job.channels:
+    if cnp.PyArray_SIZE(xa) < 2 * job.channels:
         raise ValueError(f"{func}: x must have more than 1 value per channel, got shape {np.shape(x)}")
     outs = _outs(out, 2, func)
     mean = _vector(outs[0], func, &job, typenum, (xa, outs[1]))
     var = _vector(outs[1], func, &job, typenum, (xa, outs[0]))
-    cdef Block partial = block(<size_t>(3 * job.chunks * job.period * cnp.PyArray_ITEMSIZE(xa)))
-    job.x, job.partial = cnp.PyArray_DATA(xa), partial.data
+    cdef Block work = _workspace(&job, xa)
+    job.x = cnp.PyArray_DATA(xa)
     job.first, job.second = cnp.PyArray_DATA(mean), cnp.PyArray_DATA(var)
     _each_chunk(kernels(typenum).batch_norm_moments, &job, 0.3, func, num_threads)
-    run(kernels(typenum).batch_norm_merge_moments, &job, job.channels, 1)
+    run(kernels(typenum).batch_norm_merge_moments, &job, 1, 1)
     return deliver(mean, outs[0]), deliver(var, outs[1])
 
 
@@ -236,16 +245,14 @@ def batch_norm_backward(dy, x, mean, var, weight=None, eps=1e-5, *, training=Tru
     cdef tuple inputs = (xa, d, m, v, w)
     dweight = _vector(outs[1], func, &job, typenum, inputs + (outs[0], outs[2]))
     dbias = _vector(outs[2], func, &job, typenum, inputs + (outs[0], outs[1]))
-    cdef Block work = block(<size_t>((4 + 2 * job.chunks) * job.period * cnp.PyArray_ITEMSIZE(xa)))
+    cdef Block work = _workspace(&job, xa)
     job.x, job.dy = cnp.PyArray_DATA(xa), cnp.PyArray_DATA(d)
     job.mean, job.var = cnp.PyArray_DATA(m), cnp.PyArray_DATA(v)
     job.weight = cnp.PyArray_DATA(w) if w is not None else NULL
-    job.tiled = work.data
-    job.partial = <char *>work.data + 4 * job.period * cnp.PyArray_ITEMSIZE(xa)
     job.first, job.second = cnp.PyArray_DATA(dweight), cnp.PyArray_DATA(dbias)
     run(kernels(typenum).batch_norm_tile, &job, job.channels, 1)
     _each_chunk(kernels(typenum).batch_norm_sums, &job, 0.4, func, num_threads)
-    run(kernels(typenum).batch_norm_merge_sums, &job, job.channels, 1)
+    run(kernels(typenum).batch_norm_merge_sums, &job, 1, 1)
     dx = _image(kernels(typenum).batch_norm_backward, &job, 0.6, func, xa, inputs, d, first, outs[0], num_threads)
     return dx, deliver(dweight, outs[1]), deliver(dbias, outs[2])
 

@@ -138,6 +138,16 @@ def test_a_million_samples(isa, name, dtype, million):
     assert_ulps(call(ops, name, x), expected, FORWARD[name][1])
 
 
+@pytest.mark.nightly
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("name", ["exp", "log", "sigmoid", "tanh"])
+def test_every_float32(name):
+    """All 2**32 of them, on the CPU's best instruction set."""
+    for start in range(0, 2**32, 2**22):
+        x = np.arange(start, start + 2**22, dtype=np.uint32).view(np.float32)
+        assert_ulps(call(ops, name, x), truth(name, x), FORWARD[name][1])
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", FORWARD)
 def test_forward(isa, name, dtype, rng):
