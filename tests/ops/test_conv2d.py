@@ -216,7 +216,8 @@ def test_real_data(isa, case, algorithm, dtype, rng):
             options = {} if name == "bias" else dict(algorithm=algorithm, precision="strict")
             y, size = run(**options), magnitude[name]()
             assert_within(y, truth[name](), sum_bound(size, lengths[name], dtype))
-            assert_within(y, truth[name](), RATCHET[dtype] * size)
+            # F(2x2, 3x3), which "auto" may choose, errs by its tile: a border window, mostly padding, by its neighbours' size
+            assert_within(y, truth[name](), RATCHET[dtype] * (size if algorithm == "direct" else size.max()))
 
 
 WINOGRAD = [  # 3x3, stride 1
@@ -261,15 +262,16 @@ def test_winograd_random_shapes(isa, threads, dtype, data_format, precision, rng
 
 @pytest.mark.parametrize("case", [*WINOGRAD, *SHAPES[::3]], ids=repr)
 def test_auto_is_one_of_the_algorithms(isa, case, rng):
-    """The same one for any batch and thread count; `precision` tells F(4x4, 3x3) from F(2x2, 3x3)."""
+    """The same one for any thread count; strict precision allows F(2x2, 3x3), the default F(4x4, 3x3) too."""
     fits = case.hwio[:2] == (3, 3) and case.geometry[0] == 1 and case.geometry[2] == 1
     data = case.data(lambda shape: rng.normal(size=shape).astype(np.float32))
     for name in ("forward", "input", "weight"):
         run = case.passes(ops, *data)[name]
         for precision in ("default", "strict"):
-            candidates = [
-                run(algorithm=a, precision=precision) for a in (("direct", "winograd") if fits else ("direct",))
-            ]
+            candidates = [run(algorithm="direct", precision=precision)]
+            if fits:
+                allowed = ("strict",) if precision == "strict" else ("default", "strict")
+                candidates += [run(algorithm="winograd", precision=p) for p in allowed]
             for count in (None, 1, 3):
                 y = run(algorithm="auto", precision=precision, num_threads=count)
                 assert any(np.array_equal(y, c) for c in candidates)
