@@ -8,20 +8,32 @@ from typing import Any
 
 from ..registry import lookup
 from .activation import Activation, LeakyReLU, ReLU, Sigmoid, Softmax
+from .augment import (
+    RandomBrightness,
+    RandomContrast,
+    RandomCrop,
+    RandomFlip,
+    RandomRotation,
+    RandomTranslation,
+    Rescaling,
+)
 from .base import Layer
 from .conv import Conv2D
 from .conv_transpose import Conv2DTranspose
 from .dense import Dense
 from .depthwise import DepthwiseConv2D
-from .dropout import Dropout
+from .dropout import Dropout, SpatialDropout2D
 from .input import Input
+from .layer_norm import GroupNormalization, LayerNormalization
 from .line import AveragePooling1D, Conv1D, GlobalAveragePooling1D, GlobalMaxPooling1D, MaxPooling1D
 from .norm import BatchNormalization
 from .parallel import Parallel
 from .pooling import AveragePooling2D, GlobalAveragePooling2D, GlobalMaxPooling2D, MaxPooling2D
+from .prelu import PReLU
 from .reshape import Cropping2D, Flatten, Reshape, ZeroPadding2D
 from .residual import Residual
 from .separable import SeparableConv2D
+from .upsampling import UpSampling2D
 
 __all__ = [
     "Activation",
@@ -40,18 +52,30 @@ __all__ = [
     "GlobalAveragePooling2D",
     "GlobalMaxPooling1D",
     "GlobalMaxPooling2D",
+    "GroupNormalization",
     "Input",
     "Layer",
+    "LayerNormalization",
     "LeakyReLU",
     "MaxPooling1D",
     "MaxPooling2D",
+    "PReLU",
     "Parallel",
+    "RandomBrightness",
+    "RandomContrast",
+    "RandomCrop",
+    "RandomFlip",
+    "RandomRotation",
+    "RandomTranslation",
     "ReLU",
+    "Rescaling",
     "Reshape",
     "Residual",
     "SeparableConv2D",
     "Sigmoid",
     "Softmax",
+    "SpatialDropout2D",
+    "UpSampling2D",
     "ZeroPadding2D",
 ]
 

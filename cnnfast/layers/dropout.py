@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 
 from .. import ops
+from ._arguments import data_format as format_of
 from ._arguments import number, whole
-from .base import Layer
+from .base import Layer, channels_last, like_input
 
 
 class Dropout(Layer):
@@ -35,8 +36,37 @@ class Dropout(Layer):
             return x
         key = dict(seed=self._stream if self.seed is None else self.seed, step=self._clock.step)
         self._saved = key
-        return ops.dropout(x, self.rate, **key) if self.rate else x
+        return self._drop(x, key) if self.rate else x
 
     def backward(self, dy: np.ndarray) -> np.ndarray:
         key = self._take()
-        return ops.dropout_backward(dy, self.rate, **key) if self.rate else dy
+        return self._drop(dy, key, backward=True) if self.rate else dy
+
+    def _drop(self, x: np.ndarray, key: dict[str, Any], backward: bool = False) -> np.ndarray:
+        return (ops.dropout_backward if backward else ops.dropout)(x, self.rate, **key)
+
+
+class SpatialDropout2D(Dropout):
+    """As `Dropout`, but a channel of a sample is dropped or kept as a whole (Tompson et al., CVPR 2015).
+
+    Parameters
+    ----------
+    rate : float
+        ``0 <= rate < 1``.
+    data_format : "channels_last" or "channels_first", optional
+    seed : int, optional
+        By default from the network's seed.
+    """
+
+    ndim = 4
+
+    def __init__(
+        self, rate: float, data_format: str | None = None, seed: int | None = None, *, name: str | None = None,
+        trainable: bool = True, dtype: Any = None,
+    ) -> None:  # fmt: skip
+        super().__init__(rate, seed=seed, name=name, trainable=trainable, dtype=dtype)
+        self.data_format = format_of(self, data_format)
+
+    def _drop(self, x: np.ndarray, key: dict[str, Any], backward: bool = False) -> np.ndarray:
+        op = ops.dropout2d_backward if backward else ops.dropout2d
+        return like_input(op(channels_last(x, self.data_format), self.rate, **key), self.data_format)

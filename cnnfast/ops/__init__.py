@@ -34,6 +34,21 @@ from .activation import (
 )
 from .conv2d import conv2d, conv2d_backward_bias, conv2d_backward_input, conv2d_backward_weight
 from .dropout import dropout, dropout_backward
+from .image import (
+    adjust_brightness,
+    adjust_brightness_backward,
+    adjust_contrast,
+    adjust_contrast_backward,
+    affine2d,
+    affine2d_backward,
+    crop2d,
+    crop2d_backward,
+    flip2d,
+    rescale,
+    rotation2d,
+    translation2d,
+)
+from .layer_norm import group_norm, group_norm_backward, layer_norm, layer_norm_backward
 from .loss import (
     binary_cross_entropy,
     binary_cross_entropy_backward,
@@ -61,11 +76,20 @@ from .pool2d import (
     max_pool2d,
     max_pool2d_backward,
 )
+from .prelu import prelu, prelu_backward
+from .random import dropout2d, dropout2d_backward, random_uniform
 from .threads import get_num_threads, set_num_threads, threads
+from .upsample2d import upsample2d, upsample2d_backward
 
 __all__ = [
     "adam_step",
     "add",
+    "adjust_brightness",
+    "adjust_brightness_backward",
+    "adjust_contrast",
+    "adjust_contrast_backward",
+    "affine2d",
+    "affine2d_backward",
     "avg_pool2d",
     "avg_pool2d_backward",
     "batch_norm",
@@ -78,6 +102,8 @@ __all__ = [
     "conv2d_backward_bias",
     "conv2d_backward_input",
     "conv2d_backward_weight",
+    "crop2d",
+    "crop2d_backward",
     "cross_entropy",
     "cross_entropy_backward",
     "dense",
@@ -85,10 +111,13 @@ __all__ = [
     "dense_backward_input",
     "dense_backward_weight",
     "dropout",
+    "dropout2d",
+    "dropout2d_backward",
     "dropout_backward",
     "elu",
     "elu_backward",
     "exp",
+    "flip2d",
     "gelu",
     "gelu_backward",
     "get_num_threads",
@@ -96,6 +125,10 @@ __all__ = [
     "global_avg_pool2d_backward",
     "global_max_pool2d",
     "global_max_pool2d_backward",
+    "group_norm",
+    "group_norm_backward",
+    "layer_norm",
+    "layer_norm_backward",
     "leaky_relu",
     "leaky_relu_backward",
     "log",
@@ -107,9 +140,14 @@ __all__ = [
     "mse_loss_backward",
     "pad2d",
     "pad2d_backward",
+    "prelu",
+    "prelu_backward",
+    "random_uniform",
     "relu",
     "relu_backward",
+    "rescale",
     "rmsprop_step",
+    "rotation2d",
     "set_num_threads",
     "sgd_step",
     "sigmoid",
@@ -125,4 +163,7 @@ __all__ = [
     "tanh",
     "tanh_backward",
     "threads",
+    "translation2d",
+    "upsample2d",
+    "upsample2d_backward",
 ]
