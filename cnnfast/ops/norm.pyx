@@ -192,7 +192,7 @@ def batch_norm_stats(x, *, data_format="channels_last", out=None, num_threads=No
     outs = _outs(out, 2, func)
     mean = _vector(outs[0], func, &job, typenum, (xa, outs[1]))
     var = _vector(outs[1], func, &job, typenum, (xa, outs[0]))
-    cdef Block work = _workspace(&job, xa)
+    cdef Block _work = _workspace(&job, xa)  # held until the op returns
     job.x = cnp.PyArray_DATA(xa)
     job.first, job.second = cnp.PyArray_DATA(mean), cnp.PyArray_DATA(var)
     _each_chunk(kernels(typenum).batch_norm_moments, &job, 0.3, func, num_threads)
@@ -245,7 +245,7 @@ def batch_norm_backward(dy, x, mean, var, weight=None, eps=1e-5, *, training=Tru
     cdef tuple inputs = (xa, d, m, v, w)
     dweight = _vector(outs[1], func, &job, typenum, inputs + (outs[0], outs[2]))
     dbias = _vector(outs[2], func, &job, typenum, inputs + (outs[0], outs[1]))
-    cdef Block work = _workspace(&job, xa)
+    cdef Block _work = _workspace(&job, xa)  # held until the op returns
     job.x, job.dy = cnp.PyArray_DATA(xa), cnp.PyArray_DATA(d)
     job.mean, job.var = cnp.PyArray_DATA(m), cnp.PyArray_DATA(v)
     job.weight = cnp.PyArray_DATA(w) if w is not None else NULL
