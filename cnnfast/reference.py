@@ -470,6 +470,204 @@ def dropout(x, p, *, seed, step):
 dropout_backward = dropout
 
 
+def dropout2d(x, p, *, seed, step, data_format="channels_last"):
+    x = _nhwc(_array(x), data_format)
+    return _like(x * dropout(np.ones((len(x), x.shape[-1])), p, seed=seed, step=step)[:, None, None], data_format)
+
+
+dropout2d_backward = dropout2d
+
+
+def random_uniform(shape, low=0.0, high=1.0, *, seed, step):
+    """Philox4x64-10 in Python's integers: four words a block, the counter from 1, the key ``(seed, step)``."""
+    low64, values = 2**64 - 1, []
+    for block in range(1, -(-math.prod(shape) // 4) + 1):
+        c, k = (block, 0, 0, 0), (seed, step)
+        for _ in range(10):
+            p0, p1 = c[0] * 0xD2E7470EE14C6C93, c[2] * 0xCA5A826395121157
+            c = (p1 >> 64) ^ c[1] ^ k[0], p1 & low64, (p0 >> 64) ^ c[3] ^ k[1], p0 & low64
+            k = (k[0] + 0x9E3779B97F4A7C15) & low64, (k[1] + 0xBB67AE8584CAA73B) & low64
+        values += [(word >> 11) / 2**53 for word in c]
+    return low + (high - low) * np.array(values[: math.prod(shape)]).reshape(shape)
+
+
+# --- normalization of each sample, prelu -----------------------------------------------------------------------------------
+
+
+def _normalize(x, axes, eps):
+    centred = x - x.mean(axes, keepdims=True)
+    scale = 1 / np.sqrt((centred**2).mean(axes, keepdims=True) + eps)
+    return centred * scale, scale
+
+
+def _normalize_backward(dnormal, normal, scale, axes):
+    mean = lambda a: a.mean(axes, keepdims=True)  # noqa: E731
+    return scale * (dnormal - mean(dnormal) - normal * mean(dnormal * normal))
+
+
+def _last_axes(normalized_shape):
+    return tuple(range(-len(normalized_shape), 0)) if isinstance(normalized_shape, (tuple, list)) else (-1,)
+
+
+def layer_norm(x, normalized_shape, weight=None, bias=None, eps=1e-5):
+    y, _ = _normalize(_array(x), _last_axes(normalized_shape), eps)
+    return y * (1 if weight is None else weight) + (0 if bias is None else bias)
+
+
+def layer_norm_backward(dy, x, normalized_shape, weight=None, eps=1e-5):
+    dy, axes = _array(dy), _last_axes(normalized_shape)
+    normal, scale = _normalize(_array(x), axes, eps)
+    others = tuple(range(dy.ndim - len(axes)))
+    dx = _normalize_backward(dy * (1 if weight is None else weight), normal, scale, axes)
+    return dx, (dy * normal).sum(others), dy.sum(others)
+
+
+def _in_groups(x, groups):
+    return x.reshape(len(x), -1, groups, x.shape[-1] // groups)
+
+
+def group_norm(x, num_groups, weight=None, bias=None, eps=1e-5, *, data_format="channels_last"):
+    x = _nhwc(_array(x), data_format)
+    y = _normalize(_in_groups(x, num_groups), (1, 3), eps)[0].reshape(x.shape)
+    return _like(y * (1 if weight is None else weight) + (0 if bias is None else bias), data_format)
+
+
+def group_norm_backward(dy, x, num_groups, weight=None, eps=1e-5, *, data_format="channels_last"):
+    dy, x = _nhwc(_array(dy), data_format), _nhwc(_array(x), data_format)
+    normal, scale = _normalize(_in_groups(x, num_groups), (1, 3), eps)
+    dnormal = _in_groups(dy * (1 if weight is None else weight), num_groups)
+    dx = _normalize_backward(dnormal, normal, scale, (1, 3)).reshape(x.shape)
+    axes = tuple(range(x.ndim - 1))
+    return _like(dx, data_format), (dy * normal.reshape(x.shape)).sum(axes), dy.sum(axes)
+
+
+def prelu(x, weight):
+    x = _array(x)
+    return np.where(x.real > 0, x, x * weight)
+
+
+def prelu_backward(dy, x, weight):
+    dy, x = _array(dy), _array(x)
+    dweight = np.where(x > 0, 0, dy * x).sum(0)
+    shared = tuple(axis for axis, n in enumerate(np.shape(weight)) if n == 1)
+    return np.where(x > 0, dy, dy * weight), dweight.sum(shared, keepdims=True)
+
+
+# --- images ----------------------------------------------------------------------------------------------------------------
+
+
+def _interpolation(size, factor, mode):
+    """(size * factor, size): how much of each pixel goes into each pixel of the larger axis."""
+    matrix = np.zeros((size * factor, size))
+    for i in range(size * factor):
+        place = i // factor if mode == "nearest" else (i + 0.5) / factor - 0.5
+        first = math.floor(place)
+        for j, weight in ((first, first + 1 - place), (first + 1, place - first)):
+            matrix[i, min(max(j, 0), size - 1)] += weight
+    return matrix
+
+
+def upsample2d(x, scale_factor, mode="nearest", *, data_format="channels_last"):
+    x, (fh, fw) = _nhwc(_array(x), data_format), _pair(scale_factor)
+    rows, columns = _interpolation(x.shape[1], fh, mode), _interpolation(x.shape[2], fw, mode)
+    return _like(np.einsum("ah,bw,nhwc->nabc", rows, columns, x, optimize=False), data_format)
+
+
+def upsample2d_backward(dy, scale_factor, mode="nearest", *, data_format="channels_last"):
+    dy, (fh, fw) = _nhwc(_array(dy), data_format), _pair(scale_factor)
+    rows, columns = _interpolation(dy.shape[1] // fh, fh, mode), _interpolation(dy.shape[2] // fw, fw, mode)
+    return _like(np.einsum("ah,bw,nabc->nhwc", rows, columns, dy, optimize=False), data_format)
+
+
+def rescale(x, scale, offset=0.0):
+    return _array(x) * np.asarray(scale) + np.asarray(offset)
+
+
+def _by_sample(value):
+    return np.reshape(value, (-1, 1, 1, 1))
+
+
+def adjust_brightness(x, delta, value_range):
+    return np.clip(_array(x) + _by_sample(delta), *value_range)
+
+
+def adjust_brightness_backward(dy, x, delta, value_range):
+    y = _array(x) + _by_sample(delta)
+    return np.where((value_range[0] <= y) & (y <= value_range[1]), _array(dy), 0)
+
+
+def _contrast(x, factor):
+    mean = x.mean((1, 2), keepdims=True)
+    return (x - mean) * factor + mean
+
+
+def adjust_contrast(x, factor, value_range, *, data_format="channels_last"):
+    return _like(np.clip(_contrast(_nhwc(_array(x), data_format), _by_sample(factor)), *value_range), data_format)
+
+
+def adjust_contrast_backward(dy, x, factor, value_range, *, data_format="channels_last"):
+    dy, factor = _nhwc(_array(dy), data_format), _by_sample(factor)
+    y = _contrast(_nhwc(_array(x), data_format), factor)
+    dy = np.where((value_range[0] <= y) & (y <= value_range[1]), dy, 0)
+    return _like(dy * factor + dy.mean((1, 2), keepdims=True) * (1 - factor), data_format)
+
+
+def flip2d(x, vertical, horizontal, *, data_format="channels_last"):
+    x = _nhwc(_array(x), data_format)
+    pairs = zip(x, np.broadcast_to(vertical, len(x)), np.broadcast_to(horizontal, len(x)))
+    return _like(np.stack([a[:: -1 if v else 1, :: -1 if h else 1] for a, v, h in pairs]), data_format)
+
+
+def crop2d(x, top, left, height, width, *, data_format="channels_last"):
+    x = _nhwc(_array(x), data_format)
+    corners = zip(x, np.broadcast_to(top, len(x)), np.broadcast_to(left, len(x)))
+    return _like(np.stack([a[t : t + height, l : l + width] for a, t, l in corners]), data_format)  # noqa: E741
+
+
+def crop2d_backward(dy, top, left, input_shape, *, data_format="channels_last"):
+    dy, dx = _nhwc(_array(dy), data_format), np.zeros(_nhwc_shape(input_shape, data_format))
+    for a, d, t, l in zip(dx, dy, np.broadcast_to(top, len(dy)), np.broadcast_to(left, len(dy))):  # noqa: E741
+        a[t : t + d.shape[0], l : l + d.shape[1]] = d
+    return _like(dx, data_format)
+
+
+def _sources(matrix, size, mode, interpolation):
+    """For each output pixel of an image: ``(row, column, [(row, column, weight), ...])``, None for rows and columns outside."""
+
+    def fold(i, n):
+        if mode == "constant":
+            return i if 0 <= i < n else None
+        return {"nearest": min(max(i, 0), n - 1), "wrap": i % n, "reflect": (*range(n), *range(n - 1, -1, -1))[i % (2 * n)]}[mode]
+
+    for i, j in np.ndindex(*size):
+        r, c = np.asarray(matrix, np.float64) @ (i, j, 1)
+        if interpolation == "nearest":
+            r, c = math.floor(r + 0.5), math.floor(c + 0.5)
+        r0, c0 = math.floor(r), math.floor(c)
+        corners = [(a, b, (1 - abs(r - a)) * (1 - abs(c - b))) for a in (r0, r0 + 1) for b in (c0, c0 + 1)]
+        yield i, j, [(fold(a, size[0]), fold(b, size[1]), weight) for a, b, weight in corners]
+
+
+def affine2d(x, matrix, mode="reflect", interpolation="bilinear", fill_value=0.0, *, data_format="channels_last"):
+    x = _nhwc(_array(x), data_format)
+    y = np.zeros(x.shape)
+    for n, m in enumerate(np.broadcast_to(matrix, (len(x), 2, 3))):
+        for i, j, corners in _sources(m, x.shape[1:3], mode, interpolation):
+            y[n, i, j] = sum(w * (fill_value if None in (a, b) else x[n, a, b]) for a, b, w in corners)
+    return _like(y, data_format)
+
+
+def affine2d_backward(dy, matrix, mode="reflect", interpolation="bilinear", *, data_format="channels_last"):
+    dy = _nhwc(_array(dy), data_format)
+    dx = np.zeros(dy.shape)
+    for n, m in enumerate(np.broadcast_to(matrix, (len(dy), 2, 3))):
+        for i, j, corners in _sources(m, dy.shape[1:3], mode, interpolation):
+            for a, b, weight in corners:
+                if None not in (a, b):
+                    dx[n, a, b] += weight * dy[n, i, j]
+    return _like(dx, data_format)
+
+
 # --- losses --------------------------------------------------------------------------------------------------------------
 
 

@@ -506,6 +506,112 @@ def test_rmsprop_step():
     np.testing.assert_allclose([p[0], v[0], velocity[0]], [0.9 * 0.9 - 0.125, 2.5, 0.125])
 
 
+# --- normalization of each sample, prelu, images ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("axes", [(6,), (4, 6)])
+def test_layer_norm(axes, rng):
+    x, dy = rng.standard_normal((2, 3, 4, 6)), rng.standard_normal((2, 3, 4, 6))
+    weight, bias = rng.standard_normal(axes), rng.standard_normal(axes)
+    y = ref.layer_norm(x, axes, eps=1e-12)
+    over = tuple(range(-len(axes), 0))
+    np.testing.assert_allclose(y.mean(over), 0, atol=1e-12)
+    np.testing.assert_allclose(y.var(over), 1)
+    dx, dweight, dbias = ref.layer_norm_backward(dy, x, axes, weight)
+    check(dx, lambda x: ref.layer_norm(x, axes, weight, bias), x, dy)
+    check(dweight, lambda weight: ref.layer_norm(x, axes, weight, bias), weight, dy)
+    check(dbias, lambda bias: ref.layer_norm(x, axes, weight, bias), bias, dy)
+
+
+@pytest.mark.parametrize("data_format", LAYOUTS)
+def test_group_norm(data_format, rng):
+    shape = layout((2, 3, 4, 6), data_format)
+    x, dy = rng.standard_normal(shape), rng.standard_normal(shape)
+    weight, bias = rng.standard_normal(6), rng.standard_normal(6)
+    y = ref.group_norm(x, 2, eps=1e-12, data_format=data_format)
+    group = y[..., 3:] if data_format == "channels_last" else y[:, 3:]
+    np.testing.assert_allclose(group.mean((1, 2, 3)), 0, atol=1e-12)
+    np.testing.assert_allclose(group.var((1, 2, 3)), 1)
+    f = lambda x, weight, bias: ref.group_norm(x, 2, weight, bias, 0.1, data_format=data_format)  # noqa: E731
+    dx, dweight, dbias = ref.group_norm_backward(dy, x, 2, weight, 0.1, data_format=data_format)
+    check(dx, lambda x: f(x, weight, bias), x, dy)
+    check(dweight, lambda weight: f(x, weight, bias), weight, dy)
+    check(dbias, lambda bias: f(x, weight, bias), bias, dy)
+
+
+@pytest.mark.parametrize("slopes", [(3, 4), (1, 4), (1, 1)])
+def test_prelu(slopes, rng):
+    x, dy, weight = rng.standard_normal((5, 3, 4)), rng.standard_normal((5, 3, 4)), rng.standard_normal(slopes)
+    np.testing.assert_array_equal(ref.prelu([[-2.0, 3.0]], [0.5, 0.5]), [[-1, 3]])
+    dx, dweight = ref.prelu_backward(dy, x, weight)
+    check(dx, lambda x: ref.prelu(x, weight), x, dy)
+    check(dweight, lambda weight: ref.prelu(x, weight), weight, dy)
+
+
+def test_upsample2d(rng):
+    np.testing.assert_array_equal(ref.upsample2d([[[[1], [2]]]], (2, 1))[0, ..., 0], [[1, 2], [1, 2]])
+    bilinear = ref.upsample2d([[[[0], [4]]]], (1, 2), "bilinear")
+    np.testing.assert_array_equal(bilinear[0, ..., 0], [[0, 1, 3, 4]])
+    for mode, data_format in itertools.product(("nearest", "bilinear"), LAYOUTS):
+        x = rng.standard_normal(layout((2, 3, 2, 2), data_format))
+        f = lambda x: ref.upsample2d(x, (2, 3), mode, data_format=data_format)  # noqa: E731, B023
+        dy = rng.standard_normal(f(x).shape)
+        check(ref.upsample2d_backward(dy, (2, 3), mode, data_format=data_format), f, x, dy)
+
+
+def test_brightness_contrast_rescale(rng):
+    np.testing.assert_array_equal(ref.rescale([1, 2], [2, 3], 1), [3, 7])
+    x, dy = rng.standard_normal((2, 3, 4, 2)), rng.standard_normal((2, 3, 4, 2))
+    args = [0.5, -0.3], (-1, 1)
+    np.testing.assert_array_equal(ref.adjust_brightness([[[[0.9]]]], 0.2, (0, 1)), [[[[1]]]])
+    check(ref.adjust_brightness_backward(dy, x, *args), lambda x: ref.adjust_brightness(x, *args), x, dy, 1e-6)
+    np.testing.assert_array_equal(ref.adjust_contrast([[[[1], [3]]]], 2, (0, 3.5)), [[[[0], [3.5]]]])
+    for data_format in LAYOUTS:
+        f = lambda x: ref.adjust_contrast(x, *args, data_format=data_format)  # noqa: E731, B023
+        check(ref.adjust_contrast_backward(dy, x, *args, data_format=data_format), f, x, dy, 1e-6)
+
+
+@pytest.mark.parametrize("data_format", LAYOUTS)
+def test_flip_crop(data_format, rng):
+    x = rng.standard_normal(layout((2, 4, 5, 3), data_format))
+    turned = ref.flip2d(x, [True, False], [False, True], data_format=data_format)
+    rows, columns = (1, 2) if data_format == "channels_last" else (2, 3)
+    np.testing.assert_array_equal(turned[:1], np.flip(x, rows)[:1])
+    np.testing.assert_array_equal(turned[1:], np.flip(x, columns)[1:])
+    f = lambda x: ref.crop2d(x, [0, 2], 1, 2, 3, data_format=data_format)  # noqa: E731
+    y = f(x)
+    np.testing.assert_array_equal(y[1].take(0, rows - 1).take(0, columns - 2), x[1].take(2, rows - 1).take(1, columns - 2))
+    dy = rng.standard_normal(y.shape)
+    check(ref.crop2d_backward(dy, [0, 2], 1, x.shape, data_format=data_format), f, x, dy, 1e-6)
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "nearest"])
+@pytest.mark.parametrize("mode", ["reflect", "constant", "nearest", "wrap"])
+def test_affine2d(mode, interpolation, rng):
+    x, dy = rng.standard_normal((2, 3, 4, 2)), rng.standard_normal((2, 3, 4, 2))
+    args = np.array([[[1, 0, 0.3], [0, 1, -1.6]], [[0.6, 0.8, -1], [-0.8, 0.6, 2.5]]]), mode, interpolation
+    check(ref.affine2d_backward(dy, *args), lambda x: ref.affine2d(x, *args), x, dy, 1e-6)
+    shift = np.array([[1, 0, 0], [0, 1, -2]])  # two columns to the right
+    row = ref.affine2d(np.reshape([1, 2, 3, 4], (1, 1, 4, 1)), shift, mode, interpolation, 9)[0, 0, :, 0]
+    expected = {"reflect": [2, 1, 1, 2], "constant": [9, 9, 1, 2], "nearest": [1, 1, 1, 2], "wrap": [3, 4, 1, 2]}
+    np.testing.assert_array_equal(row, expected[mode])
+
+
+def test_random_uniform_and_dropout2d(rng):
+    generator = np.random.Philox(key=np.array([5, 2**64 - 3], np.uint64))
+    words = generator.random_raw(7).astype(object)
+    expected = [int(word) // 2**11 / 2**53 for word in words]
+    np.testing.assert_array_equal(ref.random_uniform((7,), seed=5, step=2**64 - 3), expected)
+    x, dy = rng.random((6, 2, 3, 4)) + 1, rng.standard_normal((6, 2, 3, 4))
+    key = dict(seed=1, step=2)
+    y = ref.dropout2d(x, 0.5, **key)
+    kept = ref.dropout(np.ones((6, 4)), 0.5, **key) > 0
+    assert 0 < kept.sum() < 24
+    np.testing.assert_array_equal(y, np.where(kept[:, None, None], 2 * x, 0))
+    check(ref.dropout2d_backward(dy, 0.5, **key), lambda x: ref.dropout2d(x.real, 0.5, **key), x, dy, 1e-6)
+
+
+
 # --- completeness --------------------------------------------------------------------------------------------------------
 
 

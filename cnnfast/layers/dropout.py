@@ -28,7 +28,7 @@ class Dropout(Layer):
         super().__init__(**kwargs)
         self.rate = number(self, "rate", rate)
         if not 0 <= self.rate < 1:
-            raise ValueError(f"Dropout: rate must be 0 <= rate < 1, got {rate!r}")
+            raise ValueError(f"{type(self).__name__}: rate must be 0 <= rate < 1, got {rate!r}")
         self.seed = None if seed is None else whole(self, "seed", seed, least=0)
 
     def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:

@@ -8,6 +8,8 @@ import numpy as np
 
 from ..arrays import as_array
 
+quiet = np.errstate(invalid="ignore", over="ignore")  # as the kernels: NaN and infinity are answers, not warnings
+
 
 def array(x: Any, func: str, name: str, ndim: int | None = None, like: np.ndarray | None = None) -> np.ndarray:
     """Return `x` as a float32 or float64 array, of `like`'s dtype if there is one; no copy that isn't needed."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ._plain import array, back, choice, deliver, last, number, same, whole
+from ._plain import array, back, choice, deliver, last, number, quiet, same, whole
 
 MODES = ("constant", "nearest", "wrap", "reflect")
 
@@ -133,12 +133,13 @@ def adjust_contrast(
         Shape and dtype of `x`.
     """
     func = "adjust_contrast"
-    x = last(array(x, func, "x", 4), data_format, func)
+    x = np.ascontiguousarray(last(array(x, func, "x", 4), data_format, func))  # the order of a sum is that of memory
     low, high = _range(value_range, func)
     y = _contrast(x, _numbers(factor, x, func, "factor"))
     return deliver(back(np.clip(y, low, high), data_format), out, func)
 
 
+@quiet
 def _contrast(x: np.ndarray, factor: np.ndarray) -> np.ndarray:
     mean = x.mean((1, 2), keepdims=True)
     return (x - mean) * factor + mean
@@ -150,7 +151,7 @@ def adjust_contrast_backward(
     """Gradient of `adjust_contrast` with respect to `x`. Arguments as there."""
     func = "adjust_contrast_backward"
     x = array(x, func, "x", 4)
-    dy, x = last(same(dy, x, func, "dy"), data_format, func), last(x, data_format, func)
+    dy, x = last(same(dy, x, func, "dy"), data_format, func), np.ascontiguousarray(last(x, data_format, func))
     factor = _numbers(factor, x, func, "factor")
     passed = np.where(_inside(_contrast(x, factor), *_range(value_range, func)), dy, x.dtype.type(0))
     return back(passed * factor + passed.mean((1, 2), keepdims=True) * (1 - factor), data_format)

@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from ._plain import array, back, deliver, last, number, same, shaped, whole
+from ._plain import array, back, deliver, last, number, quiet, same, shaped, whole
 from .matmul import dense_backward_bias
 
 Affine = Any  # array_like or None
 
 
+@quiet
 def _normal(rows: np.ndarray, eps: float) -> tuple[np.ndarray, np.ndarray]:
     """Each row with mean 0 and variance 1, and what it was multiplied with."""
     normal = rows - rows.mean(-1, keepdims=True)
@@ -27,6 +28,7 @@ def _normal(rows: np.ndarray, eps: float) -> tuple[np.ndarray, np.ndarray]:
     return normal, scale
 
 
+@quiet
 def _normal_backward(dnormal: np.ndarray, normal: np.ndarray, scale: np.ndarray) -> np.ndarray:
     dx = dnormal - dnormal.mean(-1, keepdims=True)
     dx -= normal * (dnormal * normal).mean(-1, keepdims=True)

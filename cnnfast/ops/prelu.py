@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ._plain import array, deliver, same
+from ._plain import array, deliver, quiet, same
 from .matmul import dense_backward_bias
 
 
@@ -17,6 +17,7 @@ def _slopes(weight: Any, x: np.ndarray, func: str) -> np.ndarray:
     return weight
 
 
+@quiet
 def prelu(x: Any, weight: Any, *, out: np.ndarray | None = None) -> np.ndarray:
     """`x`, times `weight` where it is not positive.
 
@@ -39,6 +40,7 @@ def prelu(x: Any, weight: Any, *, out: np.ndarray | None = None) -> np.ndarray:
     return deliver(np.where(x > 0, x, x * weight), out, "prelu")
 
 
+@quiet
 def prelu_backward(dy: Any, x: Any, weight: Any) -> tuple[np.ndarray, np.ndarray]:
     """Gradients of `prelu`.
 

@@ -53,7 +53,8 @@ def random_uniform(
 def _dropout2d(func: str, x: Any, name: str, p: float, seed: int, step: int, data_format: str, out: Any) -> np.ndarray:
     x = last(array(x, func, name, 4), data_format, func)
     kept = dropout(np.ones((x.shape[0], x.shape[3]), x.dtype), p, seed=seed, step=step)[:, None, None]
-    return deliver(back(np.where(kept > 0, x * kept, x.dtype.type(0)), data_format), out, func)
+    y = np.multiply(x, kept, out=np.zeros(x.shape, x.dtype), where=kept > 0)
+    return deliver(back(y, data_format), out, func)
 
 
 def dropout2d(
