@@ -39,6 +39,12 @@ typedef struct { /* one convolution pass; see conv2d.inc for who is who in each 
 
 static inline ptrdiff_t cnf_ceil_div(ptrdiff_t a, ptrdiff_t b) { return a / b + (a % b != 0); }
 
+/* The rows of a task, at most `most`, such that the tasks deal out evenly to the workers. */
+static inline ptrdiff_t cnf_even_chunk(ptrdiff_t rows, ptrdiff_t most, int workers) {
+  const ptrdiff_t tasks = cnf_ceil_div(cnf_ceil_div(rows, most), workers) * workers;
+  return rows <= most ? rows : cnf_ceil_div(rows, tasks);
+}
+
 enum { CNF_AUTO = -1, CNF_DIRECT = 0, CNF_WINOGRAD = 1 };         /* what a caller may want */
 enum { CNF_WINOGRAD2 = 2, CNF_WINOGRAD4 = 4, CNF_DEPTHWISE = 8 }; /* what else the predicate may choose */
 
@@ -77,8 +83,8 @@ static inline void cnf_winograd_plan(cnf_conv2d_job *job, size_t itemsize, int w
   const ptrdiff_t m = job->algorithm, positions = (m + 2) * (m + 2), kc = 256, lanes = 16;
   const ptrdiff_t cg = s->c / s->groups, kg = s->k / s->groups;
   const ptrdiff_t tiles = s->n * cnf_ceil_div(s->oh, m) * cnf_ceil_div(s->ow, m);
-  job->row_tasks = cnf_ceil_div(tiles, CNF_BLOCK_TILES);
-  job->row_chunk = tiles < CNF_BLOCK_TILES ? tiles : CNF_BLOCK_TILES;
+  job->row_chunk = cnf_even_chunk(tiles, CNF_BLOCK_TILES, workers);
+  job->row_tasks = cnf_ceil_div(tiles, job->row_chunk);
   const ptrdiff_t wanted = workers > 1 ? cnf_ceil_div(4 * workers, job->row_tasks * s->groups) : 1,
                   most = cnf_ceil_div(kg, 3 * lanes);
   job->col_tasks = wanted < most ? wanted : most;
@@ -170,14 +176,14 @@ static inline void cnf_conv2d_plan(cnf_conv2d_job *job, int pass, size_t itemsiz
     job->row_tasks = 0;
     const ptrdiff_t py_count = s->sh < s->h ? s->sh : s->h, px_count = s->sw < s->w ? s->sw : s->w;
     rows = s->n * cnf_ceil_div(s->h, py_count) * cnf_ceil_div(s->w, px_count); /* of the largest phase */
-    job->row_chunk = rows < CNF_STRIP_ROWS ? rows : CNF_STRIP_ROWS;
+    job->row_chunk = cnf_even_chunk(rows, CNF_STRIP_ROWS, workers);
     for (ptrdiff_t py = 0; py < py_count; py++)
       for (ptrdiff_t px = 0; px < px_count; px++)
         job->row_tasks +=
             cnf_ceil_div(s->n * cnf_ceil_div(s->h - py, s->sh) * cnf_ceil_div(s->w - px, s->sw), job->row_chunk);
   } else {
+    job->row_chunk = cnf_even_chunk(rows, CNF_STRIP_ROWS, workers);
     job->row_tasks = cnf_ceil_div(rows, job->row_chunk);
-    job->row_chunk = cnf_ceil_div(rows, job->row_tasks);
   }
   if (pass != CNF_BACKWARD_WEIGHT) {
     /* few rows: share the columns out too, though each share gathers the strip again */
