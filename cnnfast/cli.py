@@ -19,6 +19,7 @@ import numpy as np
 import cnnfast
 
 from . import datasets
+from .answers import class_names, class_scores
 from .datasets.files import open_regular
 from .explain import LANGUAGES, explain
 from .files import write_atomically
@@ -335,7 +336,8 @@ def _predict(arguments: argparse.Namespace) -> None:
     color_mode = "grayscale" if channels == 1 else "rgb"
     names = class_names(model)
     images = [datasets.load_image(path, (height, width), color_mode=color_mode) for path in arguments.images]
-    for path, scores in zip(arguments.images, model.predict(scaled(np.stack(images)), verbose=0)):
+    outputs = model.predict(scaled(np.stack(images)), verbose=0)
+    for path, scores in zip(arguments.images, class_scores(model, outputs)):
         best = np.argsort(-scores, kind="stable")[:arguments.top]
         print(f"{printable(path)}:", ", ".join(f"{names[i]} {scores[i]:.1%}" for i in best))
 
@@ -345,12 +347,6 @@ def _image_shape(model: cnnfast.Sequential) -> tuple[int, int, int]:
     if len(shape) != 3 or shape[-1] not in (1, 3):
         raise ValueError(f"the network takes {shape}, not images (height, width, 1 or 3)")
     return shape[0], shape[1], shape[2]
-
-
-def class_names(model: cnnfast.Sequential) -> list[str]:
-    """The names that the network was trained with, or numbers."""
-    classes = (model.output_shape or (0,))[-1] or 0
-    return model.class_names or [str(i) for i in range(classes)]
 
 
 def _summary(arguments: argparse.Namespace) -> None:
@@ -363,8 +359,7 @@ def _explain(arguments: argparse.Namespace) -> None:
     height, width, channels = _image_shape(model)
     color_mode = "grayscale" if channels == 1 else "rgb"
     image = datasets.load_image(arguments.image, (height, width), color_mode=color_mode)
-    page = explain(model, scaled(image), lang=arguments.lang, class_names=class_names(model),
-                   caption=printable(os.path.basename(arguments.image)))
+    page = explain(model, scaled(image), lang=arguments.lang, caption=printable(os.path.basename(arguments.image)))
     write_atomically(arguments.out, page.encode())
     print(f"saved {printable(arguments.out)}")
 

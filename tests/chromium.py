@@ -64,6 +64,12 @@ class Page:
                 self._call("Input.dispatchKeyEvent", type=kind, key=key, code="Space" if key == " " else key,
                            windowsVirtualKeyCode=codes[key])
 
+    def emulate(self, width, height, dark=False):
+        """Be a window of this size, even a phone's, whose reader likes light or dark pages."""
+        self._call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600)
+        scheme = "dark" if dark else "light"
+        self._call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+
     def screenshot(self, path):
         picture = self._call("Page.captureScreenshot", format="png", captureBeyondViewport=True)["data"]
         with open(path, "wb") as file:

@@ -91,6 +91,17 @@ def test_predict(trained, run, tmp_path):
     assert code == 0 and len(shares) == 10 and shares == sorted(shares, reverse=True) and 99 < sum(shares) < 101
 
 
+def test_predict_with_one_sigmoid(run, tmp_path):
+    """Its number is the share of the second class."""
+    model = cnnfast.Sequential([cnnfast.layers.Input((8, 8, 1)), cnnfast.layers.Flatten(),
+                                cnnfast.layers.Dense(1, activation="sigmoid")], seed=0, class_names=["cat", "dog"])  # fmt: skip
+    model.set_weights([np.zeros((64, 1)), [np.log(3)]])
+    model.save(tmp_path / "m.cnnfast")
+    digit_picture(tmp_path / "0.png", index=0)
+    code, out, _ = run("predict", tmp_path / "m.cnnfast", tmp_path / "0.png", "--top", 2)
+    assert code == 0 and out.endswith("0.png: dog 75.0%, cat 25.0%\n")
+
+
 def test_summary(trained, run):
     code, out, err = run("summary", trained[0])
     assert (code, err) == (0, "") and "conv2d_1" in out and "53,002" in out

@@ -242,8 +242,10 @@ class RandomCrop(_Random):
         if training:
             return super().forward(x, training)
         x = channels_last(x, self.data_format)
-        middle = ((n - size) // 2 for n, size in zip(x.shape[1:3], (self.height, self.width)))
-        return like_input(self._change(x, *middle), self.data_format)
+        return like_input(self._change(x, *self._middle(x)), self.data_format)
+
+    def _middle(self, x: np.ndarray) -> tuple[int, ...]:
+        return tuple((n - size) // 2 for n, size in zip(x.shape[1:3], (self.height, self.width)))
 
     def _draw(self, x: np.ndarray) -> tuple[Any, ...]:
         room = ((0, x.shape[1] - self.height + 1), (0, x.shape[2] - self.width + 1))

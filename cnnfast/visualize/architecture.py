@@ -5,10 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-
 from .drawing import Path, draw
-from .walking import input_shape, walk
+from .walking import input_shape, is_joint, walk
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,15 +40,15 @@ def architecture(model: Sequential, *, path: Path | None = None, figure: Figure 
     Returns
     -------
     list of LayerSize
-        In the network's order: name, kind, output shape without the batch, parameters, multiplications for one image.
+        In the order of `walk`: name, kind, output shape without the batch, parameters, multiplications for one image. Each
+        weight is counted once: layers inside of a `Residual` are rows of their own.
     """
     rows = []
     shape = input_shape("architecture", model)
-    output: np.ndarray = np.zeros((1, *shape), np.float32)
     for name, layer in walk(model):
-        output = layer(output)
-        parameters = sum(weight.size for weight in layer.get_weights())
-        rows.append(LayerSize(name, type(layer).__name__, output.shape[1:], parameters, cost(layer, output.shape[1:])))
+        size = tuple(n or 0 for n in layer.output_shape[1:])
+        own = (0, 0) if is_joint(layer) else (layer.count_params(), cost(layer, size))
+        rows.append(LayerSize(name, type(layer).__name__, size, *own))
 
     def paint(figure: Figure) -> None:
         axes = figure.subplots()
@@ -74,10 +72,14 @@ def architecture(model: Sequential, *, path: Path | None = None, figure: Figure 
 
 
 def cost(layer: Layer, output_shape: tuple[int, ...]) -> int:
-    """Return the multiplications of a layer for one image: one for each weight, at each place of the output."""
+    """Return the multiplications of a layer for one image: one for each weight, at each place that its kernel visits."""
     if layer.sublayers:
         return sum(cost(inner, tuple(n or 1 for n in (inner.output_shape or ())[1:])) for inner in layer.sublayers)
-    kernels = [weight for weight in layer.get_weights() if weight.ndim in (2, 4)]
-    if not kernels:
+    kernel = getattr(layer, "kernel", None)
+    if kernel is None:
         return 0
-    return kernels[0].size * (math.prod(output_shape[:2]) if kernels[0].ndim == 4 else 1)
+    visited = output_shape
+    if "Transpose" in type(layer).__name__:  # from each place of its input it paints into the output
+        visited = tuple(n or 1 for n in layer.input_shape[1:])
+    channels_last = getattr(layer, "data_format", "channels_last") == "channels_last"
+    return kernel.size * math.prod(visited[:-1] if channels_last else visited[1:])

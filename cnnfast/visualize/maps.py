@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .drawing import Path, draw, show_grid
-from .walking import one, walk
+from .walking import Trace, one
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,8 +25,8 @@ def filters(layer: Layer, *, path: Path | None = None, figure: Figure | None = N
 
     Parameters
     ----------
-    layer : Conv2D or DepthwiseConv2D
-        A built layer.
+    layer : Conv2D, DepthwiseConv2D, SeparableConv2D or Conv2DTranspose
+        A built layer; of a separable one, the filters that slide.
     path : path, optional
         Write a picture here: a square a filter, mid-grey is zero, white the largest weight. Filters on three channels
         are shown in colour; of filters on any other number of channels, the first is shown.
@@ -46,11 +46,13 @@ def filters(layer: Layer, *, path: Path | None = None, figure: Figure | None = N
     kernels = [weight for weight in layer.get_weights() if weight.ndim == 4]
     if not kernels:
         raise ValueError(f"filters: layer must be a built convolution, got {layer!r}")
-    if type(layer).__name__.startswith("Depthwise"):  # (height, width, channels, multiplier): one channel each
+    kind = type(layer).__name__
+    if kind in ("DepthwiseConv2D", "SeparableConv2D"):  # (height, width, channels, multiplier): one channel each
         height, width, channels, multiplier = kernels[0].shape
         result = kernels[0].reshape(height, width, channels * multiplier).transpose(2, 0, 1)[..., None].copy()
     else:
-        result = kernels[0].transpose(3, 0, 1, 2).copy()
+        output = 2 if kind == "Conv2DTranspose" else 3
+        result = np.moveaxis(kernels[0], output, 0).copy()
 
     def paint(figure: Figure) -> None:
         largest = float(np.abs(result).max()) or 1.0
@@ -82,13 +84,12 @@ def feature_maps(
     Returns
     -------
     dict of str to ndarray
-        By layer name, in the network's order: (height, width, channels), or (units,) after Flatten.
+        By layer name, in the network's order as `walk` has it: (height, width, channels), or (units,) after Flatten.
     """
     batch = one("feature_maps", model, image)
-    maps, output = {}, batch
-    for name, layer in walk(model):
-        output = layer(output)
-        maps[name] = output[0]
+    trace = Trace(model)
+    trace.forward(batch)
+    maps = {name: trace.outputs[name][0] for name in trace.layers}
 
     shown = {"image": batch[0], **{name: map_ for name, map_ in maps.items() if map_.size > 1}}
     heights = [_row_height(map_) for map_ in shown.values()]

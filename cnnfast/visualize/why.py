@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import copy
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .. import activations, filters
+from ..answers import class_names, class_scores, is_binary
 from .drawing import Path, draw
-from .walking import input_shape, one, walk
+from .walking import Trace, input_shape, one
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,7 +37,7 @@ def saliency(
     image : ndarray
         (height, width, channels).
     class_index : int, optional
-        By default the class with the highest score.
+        By default the class with the highest score. A network that ends in one sigmoid has the classes 0 and 1.
     path : path, optional
         Write a picture here.
     figure : matplotlib.figure.Figure, optional
@@ -46,17 +46,17 @@ def saliency(
     Returns
     -------
     ndarray
-        (height, width, channels): positive where a brighter pixel raises the score (that before a last softmax).
+        (height, width, channels): positive where a brighter pixel raises the score (before a last softmax or sigmoid).
     """
     batch = one("saliency", model, image)
-    network = _Differentiable(model)
-    scores = network.forward(batch)[-1]
-    class_index = _class("saliency", scores[0], class_index)
-    result = network.backward(_one_hot(scores, class_index))[0]
+    trace = Trace(model, logits=True)
+    scores = trace.forward(batch)
+    class_index = _class("saliency", model, scores[0], class_index)
+    result = trace.backward(_upwards(model, scores, class_index))[0]
 
     def paint(figure: Figure) -> None:
         strength = np.abs(result).max(-1)
-        _paint_pair(figure, batch[0], strength, f"what moves class {class_index}", cmap="inferno", vmin=0)
+        _paint_pair(figure, batch[0], strength, f"what moves {_name(model, class_index)}", cmap="inferno", vmin=0)
 
     draw(paint, path, figure, (8, 4))
     return result
@@ -82,9 +82,9 @@ def grad_cam(
     image : ndarray
         (height, width, channels).
     class_index : int, optional
-        By default the class with the highest score.
+        As in `saliency`.
     layer : str, optional
-        Name of a layer that returns maps; by default the last convolution.
+        Name of a layer that returns maps; by default the last convolution, or what follows it at the same size.
     path : path, optional
         Write a picture here.
     figure : matplotlib.figure.Figure, optional
@@ -96,19 +96,20 @@ def grad_cam(
         (height, width) of the image, from 0 to 1; all 0 if nothing speaks for the class.
     """
     batch = one("grad_cam", model, image)
-    network = _Differentiable(model)
-    outputs = network.forward(batch)
-    class_index = _class("grad_cam", outputs[-1][0], class_index)
-    index = network.last_convolution(outputs) if layer is None else network.index("grad_cam", layer)
-    maps = outputs[index][0]
+    trace = Trace(model, logits=True)
+    scores = trace.forward(batch)
+    class_index = _class("grad_cam", model, scores[0], class_index)
+    name = _last_convolution(trace) if layer is None else _known("grad_cam", trace, layer)
+    maps = trace.outputs[name][0]
     if maps.ndim != 3:
-        raise ValueError(f"grad_cam: layer must return maps, {network.names[index]!r} returns {maps.shape}")
-    gradient = network.backward(_one_hot(outputs[-1], class_index), first=index + 1)[0]
-    weighted = np.maximum(0, maps @ gradient.mean((0, 1)))
+        raise ValueError(f"grad_cam: layer must return maps, {name!r} returns {maps.shape}")
+    trace.backward(_upwards(model, scores, class_index))
+    weighted = np.maximum(0, maps @ trace.gradients[name][0].mean((0, 1)))
     heat = _resize(weighted / (weighted.max() or 1), *batch.shape[1:3])
 
     def paint(figure: Figure) -> None:
-        _paint_pair(figure, batch[0], heat, f"where class {class_index} was seen", cmap="inferno", vmin=0, vmax=1)
+        title = f"where it saw {_name(model, class_index)}"
+        _paint_pair(figure, batch[0], heat, title, over=True, cmap="inferno", vmin=0, vmax=1)
 
     draw(paint, path, figure, (8, 4))
     return heat
@@ -156,19 +157,12 @@ def activation_maximization(
     ndarray
         (height, width, channels), 0 to 1.
     """
-    network = _Differentiable(model)
-    index = network.index("activation_maximization", layer)
+    trace = Trace(model, logits=True)
+    _known("activation_maximization", trace, layer)
     shape = (1, *input_shape("activation_maximization", model))
     image = np.random.default_rng(seed).normal(0.5, 0.05, shape).clip(0, 1).astype(model.dtype)
     for _ in range(steps):
-        output = network.forward(image)[index]
-        if not 0 <= channel < output.shape[-1]:
-            raise ValueError(
-                f"activation_maximization: channel must be from 0 to {output.shape[-1] - 1}, got {channel}"
-            )
-        uphill = np.zeros_like(output)
-        uphill[..., channel] = 1
-        gradient = network.backward(uphill, last=index)[0]
+        gradient = _uphill(trace, image, layer, channel)
         if smoothness:
             gradient = filters.apply(gradient, filters.gaussian(smoothness))
         length = np.abs(gradient).mean()
@@ -204,7 +198,7 @@ def occlusion(
     image : ndarray
         (height, width, channels).
     class_index : int, optional
-        By default the class with the highest score.
+        As in `saliency`.
     size : int
         Edge of the covering square in pixels, odd; it is centred on each pixel in turn.
     value : float
@@ -222,8 +216,8 @@ def occlusion(
     if size < 1 or size % 2 == 0:
         raise ValueError(f"occlusion: size must be odd and positive, got {size}")
     batch = one("occlusion", model, image)
-    scores = model.predict_on_batch(batch)[0]
-    class_index = _class("occlusion", scores, class_index)
+    scores = class_scores(model, model.predict_on_batch(batch)[0])
+    class_index = _class("occlusion", model, scores, class_index)
     height, width = batch.shape[1:3]
     result = np.empty((height, width), batch.dtype)
     for row in range(height):
@@ -231,89 +225,79 @@ def occlusion(
         for column in range(width):
             top, left = max(0, row - size // 2), max(0, column - size // 2)
             covered[column, top : row + size // 2 + 1, left : column + size // 2 + 1] = value
-        result[row] = scores[class_index] - model.predict_on_batch(covered)[:, class_index]
+        result[row] = scores[class_index] - class_scores(model, model.predict_on_batch(covered))[:, class_index]
 
     def paint(figure: Figure) -> None:
         limit = float(np.abs(result).max()) or 1.0
-        title = f"fall of class {class_index} when covered"
+        title = f"fall of {_name(model, class_index)} when covered"
         _paint_pair(figure, batch[0], result, title, cmap="RdBu_r", vmin=-limit, vmax=limit)
 
     draw(paint, path, figure, (8, 4))
     return result
 
 
-class _Differentiable:
-    """A private copy of a network that infers (no dropout, fixed statistics) and that gradients can be pulled through.
-
-    Its last output are the scores before a softmax: shares of one whole can't all rise, so their gradients say little of
-    one class.
-    """
-
-    def __init__(self, model: Sequential) -> None:
-        self.names, self._layers = (list(column) for column in zip(*walk(copy.deepcopy(model))))
-        last = self._layers[-1]
-        if type(last).__name__ == "Softmax" or last.activation == activations.softmax:
-            if last.weights:
-                last.activation = activations.linear
-            else:
-                self._layers.pop()
-        for layer in self._layers:
-            _prepare(layer)
-
-    def index(self, function: str, name: str) -> int:
-        if name not in self.names:
-            raise ValueError(f"{function}: layer must be one of {', '.join(self.names)}, got {name!r}")
-        return min(self.names.index(name), len(self._layers) - 1)
-
-    def last_convolution(self, outputs: list[np.ndarray]) -> int:
-        maps = [i for i, output in enumerate(outputs) if output.ndim == 4]
-        convolutions = [i for i in maps if any(len(weight.shape) == 4 for weight in self._layers[i].weights)]
-        if not maps:
-            raise ValueError("grad_cam: model has no layer that returns maps")
-        return (convolutions or maps)[-1]
-
-    def forward(self, batch: np.ndarray) -> list[np.ndarray]:
-        """Return the output of each layer."""
-        outputs = []
-        for layer in self._layers:
-            batch = layer(batch, training=True)
-            outputs.append(batch)
-        return outputs
-
-    def backward(self, gradient: np.ndarray, first: int = 0, last: int | None = None) -> np.ndarray:
-        """From the gradient of the output of layer `last` (default: the scores) to that of the input of layer `first`."""
-        layers = self._layers[first:] if last is None else self._layers[first : last + 1]
-        for layer in reversed(layers):
-            gradient = layer.backward(gradient)
-        return gradient
-
-
-def _prepare(layer: Any) -> None:
-    layer.needs_input_gradient = True
-    if hasattr(layer, "rate"):
-        layer.rate = 0.0
-    if type(layer).__name__ == "BatchNormalization":
-        layer.trainable = False  # Keras's rule: a frozen one uses its moving statistics
-    for parameter in layer.weights:
-        if parameter.grad is None:
-            parameter.grad = np.zeros_like(parameter.data)
-    for inner in layer.sublayers:
-        _prepare(inner)
-
-
-def _class(function: str, scores: np.ndarray, class_index: int | None) -> int:
+def _class(function: str, model: Sequential, scores: np.ndarray, class_index: int | None) -> int:
     if scores.ndim != 1:
         raise ValueError(f"{function}: model must end in one value a class, its output is {scores.shape}")
+    classes = 2 if is_binary(model) else len(scores)
     if class_index is None:
-        return int(scores.argmax())
-    if not 0 <= class_index < len(scores):
-        raise ValueError(f"{function}: class_index must be from 0 to {len(scores) - 1}, got {class_index}")
+        return int(scores[0] > 0) if len(scores) < classes else int(scores.argmax())
+    if not 0 <= class_index < classes:
+        raise ValueError(f"{function}: class_index must be from 0 to {classes - 1}, got {class_index}")
     return class_index
 
 
-def _one_hot(scores: np.ndarray, class_index: int) -> np.ndarray:
+def _name(model: Sequential, class_index: int) -> str:
+    name = class_names(model)[class_index]
+    return f"class {name}" if model.class_names is None else name
+
+
+def _upwards(model: Sequential, scores: np.ndarray, class_index: int) -> np.ndarray:
+    """The gradient of a class's score with respect to `scores`, (1, units)."""
     gradient = np.zeros_like(scores)
-    gradient[:, class_index] = 1
+    if is_binary(model):
+        gradient[:] = 1 if class_index else -1
+    else:
+        gradient[:, class_index] = 1
+    return gradient
+
+
+def _known(function: str, trace: Trace, name: str) -> str:
+    if name not in trace.layers:
+        raise ValueError(f"{function}: layer must be one of {', '.join(trace.layers)}, got {name!r}")
+    return name
+
+
+def _last_convolution(trace: Trace) -> str:
+    maps = [name for name in trace.layers if trace.outputs[name].ndim == 4]
+    if not maps:
+        raise ValueError("grad_cam: model has no layer that returns maps")
+    convolutions = [name for name in maps if any(len(weight.shape) == 4 for weight in trace.layers[name].weights)]
+    last = (convolutions or maps)[-1]
+    size = trace.outputs[last].shape
+    return [name for name in maps[maps.index(last) :] if trace.outputs[name].shape == size][-1]
+
+
+def _uphill(trace: Trace, image: np.ndarray, name: str, channel: int) -> np.ndarray:
+    """The gradient of the mean of a channel with respect to the image; where a ReLU silences it, of what it is fed."""
+    layer = trace.layers[name]
+    layer = getattr(layer, "pointwise", layer)  # the part of a SeparableConv2D that has its activation
+    activation = layer.activation
+    for tried in (activation, activations.linear):
+        if activation is not None:
+            layer.activation = tried
+        trace.forward(image)
+        output = trace.outputs[name]
+        if not 0 <= channel < output.shape[-1]:
+            raise ValueError(
+                f"activation_maximization: channel must be from 0 to {output.shape[-1] - 1}, got {channel}"
+            )
+        uphill = np.zeros_like(output)
+        uphill[..., channel] = 1
+        gradient = trace.backward(uphill, name)[0]
+        layer.activation = activation
+        if activation is None or gradient.any():
+            break
     return gradient
 
 
@@ -328,10 +312,14 @@ def _resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
     return image
 
 
-def _paint_pair(figure: Figure, image: np.ndarray, heat: np.ndarray, title: str, **options: Any) -> None:
+def _paint_pair(
+    figure: Figure, image: np.ndarray, heat: np.ndarray, title: str, over: bool = False, **options: Any
+) -> None:
     left, right = figure.subplots(1, 2)
     _show_image(left, image, "image")
-    drawn = right.imshow(heat, **options)
+    if over:
+        right.imshow(image.mean(-1), cmap="gray")
+    drawn = right.imshow(heat, alpha=0.6 if over else None, **options)
     right.set_title(title, fontsize=10)
     right.set_axis_off()
     figure.colorbar(drawn, ax=right, shrink=0.8)

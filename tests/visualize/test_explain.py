@@ -6,7 +6,7 @@ import chromium
 import numpy as np
 import pytest
 
-from cnnfast import Sequential, cli, layers
+from cnnfast import Sequential, cli, layers, visualize
 from cnnfast.explain import TEXT, explain
 
 
@@ -47,6 +47,55 @@ def test_what_the_page_says(model, image):
     assert data["layers"][5]["stats"][0][:3:2] == [pytest.approx(scores.min()), pytest.approx(scores.max())]
     assert many["all"] == 70 and many["channels"] == 64
     assert f"{14 * 10 * 3 * 3 * 3 * 6:,}".replace(",", "\u202f") in edges["text"]
+
+
+def branched(last):
+    return Sequential([
+        layers.Input((16, 16, 1)),
+        layers.RandomFlip("horizontal"),
+        layers.Residual([layers.Conv2D(4, 3, padding="same", use_bias=False), layers.BatchNormalization()],
+                        layers.Conv2D(4, 1), name="block"),
+        layers.ReLU(name="on"),
+        layers.GlobalAveragePooling2D(name="mean"),
+        last,
+    ], seed=0)
+
+
+def test_layers_inside_of_branches_and_two_classes_of_one_sigmoid(rng):
+    model, image = branched(layers.Dense(1, activation="sigmoid", name="answer")), rng.random((16, 16, 1), np.float32)
+    data = data_of(explain(model, image, class_names=["no", "yes"]))
+    assert [layer["name"] for layer in data["layers"]] == [
+        "random_flip", "block/main/conv2d", "block/main/batch_normalization", "block/shortcut", "block", "on", "mean", "answer"]
+    share = float(model.predict_on_batch(image[None])[0, 0])
+    scores = {answer["name"]: answer["score"] for answer in data["answers"]}
+    assert data["shares"] and scores == {"yes": pytest.approx(share), "no": pytest.approx(1 - share)}
+    assert [cam["name"] for cam in data["cams"]] == [answer["name"] for answer in data["answers"]]
+    assert data["layers"][6]["values"] == pytest.approx(list(visualize.feature_maps(model, image)["mean"]), rel=1e-3)
+    parameters = model.count_params()
+    multiplications = 256 * (9 * 4 + 4) + 4
+    assert data["whole"] == TEXT["en"]["whole"].format(
+        layers=8, parameters=parameters, multiplications=f"{multiplications:,}".replace(",", "\u202f"))
+
+
+def test_scores_that_are_no_shares_and_a_network_without_maps(rng):
+    image = rng.random((16, 16, 1), np.float32)
+    data = data_of(explain(branched(layers.Dense(2, name="answer")), image))
+    assert not data["shares"] and data["layers"][-1]["names"] == ["0", "1"]
+    model = Sequential([layers.Input((4, 4, 1)), layers.Flatten(), layers.Dense(3, activation="softmax")], seed=0)
+    data = data_of(explain(model, image[:4, :4]))
+    assert len(data["answers"]) == 3 and data["cams"] == []
+
+
+def test_a_deep_network_stays_a_small_page(rng):
+    model = Sequential([layers.Input((96, 96, 3)), *[layers.Conv2D(64, 3, padding="same") for _ in range(12)],
+                        layers.GlobalAveragePooling2D(), layers.Dense(2, activation="softmax")], seed=0)
+    page = explain(model, rng.random((96, 96, 3), np.float32))
+    assert len(page) < 10e6 and data_of(page)["layers"][0]["map"] == [48, 48]
+
+
+def test_every_layer_for_images_is_explained():
+    named = {name for name in layers.__all__ if name not in ("Input", "Layer") and not name.endswith("1D")}
+    assert named == set(TEXT["en"]["kinds"])
 
 
 def test_both_languages_say_the_same_things(model, image):
@@ -110,6 +159,25 @@ def test_in_a_real_browser(model, image, tmp_path, browser, lang, title):
             "document.getElementById('channels-legend').textContent")
         assert page.errors == []
         assert page.requests == [url]
+
+
+def test_on_a_phone(tmp_path, browser, rng):
+    """Nothing sticks out of a narrow window, with long names and one sigmoid; dark where the reader likes it dark."""
+    html = explain(branched(layers.Dense(1, activation="sigmoid")), rng.random((16, 16, 1), np.float32))
+    (tmp_path / "report.html").write_text(html, "utf-8")
+    url = (tmp_path / "report.html").as_uri()
+    with chromium.Page(browser, tmp_path / "profile", url) as page:
+        page.emulate(360, 740, dark=True)
+        for layer in range(8):
+            page.run(f"document.querySelector('[name=layer][value=\"{layer}\"]').click()")
+            assert page.run("document.documentElement.scrollWidth <= innerWidth && innerWidth <= 360"), layer
+        assert page.run("[...document.querySelectorAll('#answers th')].length") == 2
+        assert page.run("document.querySelectorAll('#one th').length") == 1  # the unit of the last layer
+        light = "getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number).every(c => c > 128)"
+        assert page.run(light) is False
+        page.emulate(360, 740, dark=False)
+        assert page.run(light) is True
+        assert page.errors == [] and page.requests == [url]
 
 
 def test_command(model, tmp_path, capsys):

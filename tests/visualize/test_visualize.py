@@ -146,7 +146,39 @@ def test_architecture(model):
     assert rows[-1].multiplications == 128 * 3
 
 
-def test_cost_of_what_is_inside():
-    model = Sequential([layers.Input((8, 8, 2)), layers.Residual([layers.Conv2D(2, 3, padding="same"), layers.ReLU(),
-                                                                 layers.Conv2D(2, 1)])], seed=0)
-    assert visualize.architecture(model)[0].multiplications == 8 * 8 * (9 * 2 * 2 + 2 * 2)
+def branched():
+    """Layers inside of layers: a network, branches with and without a shortcut, a separable convolution."""
+    same = dict(padding="same", activation="relu")
+    model = Sequential([
+        layers.Input((8, 8, 2)),
+        Sequential([layers.Conv2D(2, 3, **same, name="a")], name="stem"),
+        layers.Residual([layers.Conv2D(2, 3, **same), layers.Dropout(0.5)], name="plus"),
+        layers.Residual(layers.Conv2D(4, 1), layers.Conv2D(4, 3, padding="same"), name="wide"),
+        layers.Parallel([[], layers.SeparableConv2D(3, 3, padding="same")], name="side"),
+        layers.GlobalAveragePooling2D(name="mean"),
+        layers.Dense(2, activation="softmax", name="answer"),
+    ], seed=0)
+    return model
+
+
+def test_feature_maps_inside_of_branches(rng):
+    model, image = branched(), rng.random((8, 8, 2), np.float32)
+    maps = visualize.feature_maps(model, image)
+    assert {name: map_.shape for name, map_ in maps.items()} == {
+        "stem/a": (8, 8, 2), "plus/main/conv2d": (8, 8, 2), "plus/main/dropout": (8, 8, 2), "plus": (8, 8, 2),
+        "wide/main": (8, 8, 4), "wide/shortcut": (8, 8, 4), "wide": (8, 8, 4), "side/branch_1": (8, 8, 3),
+        "side": (8, 8, 7), "mean": (7,), "answer": (2,)}
+    np.testing.assert_array_equal(maps["plus"], maps["stem/a"] + maps["plus/main/dropout"])
+    np.testing.assert_array_equal(maps["plus/main/conv2d"], maps["plus/main/dropout"])
+    np.testing.assert_array_equal(maps["side"], np.concatenate([maps["wide"], maps["side/branch_1"]], axis=-1))
+    np.testing.assert_array_equal(maps["answer"], model.predict_on_batch(image[None])[0])
+
+
+def test_architecture_counts_what_is_inside_once():
+    model = branched()
+    rows = {row.name: row for row in visualize.architecture(model)}
+    assert list(rows) == [name for name, _ in visualize.walk(model)]
+    assert rows["plus/main/conv2d"][2:] == ((8, 8, 2), 9 * 2 * 2 + 2, 8 * 8 * 9 * 2 * 2)
+    assert rows["plus"][2:] == ((8, 8, 2), 0, 0)
+    assert rows["side/branch_1"].multiplications == 8 * 8 * (9 * 4 + 4 * 3)
+    assert sum(row.parameters for row in rows.values()) == model.count_params()

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from cnnfast import Sequential, layers, visualize
+from cnnfast.visualize.walking import Trace
 
 
 @pytest.fixture
@@ -96,6 +97,83 @@ def test_activation_maximization_raises_the_channel(model):
     found = visualize.activation_maximization(model, "last", 2)
     means = [visualize.feature_maps(model, image)["last"][..., 2].mean() for image in (start, found)]
     assert means[1] > means[0] + 0.1
+
+
+def test_inside_of_a_residual(model, image):
+    """The gradient that Grad-CAM and activation maximization use, at a layer inside of a branch."""
+    inner = "residual/main/conv2d"
+    heats = [visualize.grad_cam(model, image, i, layer=inner) for i in range(3)]
+    assert heats[0].shape == (7, 6) and np.max(heats) == 1 and np.min(heats) == 0
+    trace = Trace(model, logits=True)
+    scores = trace.forward(image[None])
+    assert trace.backward(np.ones_like(scores)).shape == (1, 7, 6, 2)
+    place = (0, 3, 2, 4)
+    branch = trace.model.get_layer("residual")
+    rest, moved = branch.main.layers[1], []
+    for step in (1e-6, -1e-6):
+        maps = trace.outputs[inner].copy()
+        maps[place] += step
+        y = rest(maps) + trace.outputs["dropout"]
+        for layer in trace.model.layers[4:-1]:
+            y = layer(y)
+        moved.append(trace.model.layers[-1].forward(y, logits=True).sum())
+    assert trace.gradients[inner][place] == pytest.approx((moved[0] - moved[1]) / 2e-6, rel=1e-5)
+    before, found = (visualize.activation_maximization(model, inner, 3, steps=steps) for steps in (0, 30))
+    means = [visualize.feature_maps(model, image)[inner][..., 3].mean() for image in (before, found)]
+    assert means[1] > means[0]
+
+
+def test_augmentation_is_at_rest(rng):
+    """Random layers leave the picture alone here, as in inference; a crop takes the middle."""
+    model = Sequential([
+        layers.Input((8, 8, 1)), layers.RandomFlip(), layers.RandomRotation(0.5), layers.RandomBrightness(1.0),
+        layers.RandomCrop(4, 4), layers.Flatten(), layers.Dense(2, activation="softmax", name="answer"),
+    ], seed=0)  # fmt: skip
+    image, weights = rng.random((8, 8, 1), np.float32), model.get_weights()[0].reshape(4, 4, 2)
+    expected = np.zeros((8, 8))
+    expected[2:6, 2:6] = weights[..., 1]
+    np.testing.assert_array_equal(visualize.saliency(model, image, 1)[..., 0], expected.astype(np.float32))
+    np.testing.assert_array_equal(visualize.feature_maps(model, image)["random_crop"], image[2:6, 2:6])
+
+
+def test_a_lone_sigmoid_has_two_classes():
+    """One unit that bright pixels in the top left raise: it speaks for class 1 there, and against class 0."""
+    model = Sequential([
+        layers.Input((8, 8, 1)), layers.Conv2D(1, 1, activation="relu", name="bright"), layers.Flatten(),
+        layers.Dense(1, activation="sigmoid"),
+    ], seed=0)
+    places = np.zeros((8, 8), np.float32)
+    places[:4, :4], places[4:, 4:] = 1, -0.5
+    model.set_weights([np.ones((1, 1, 1, 1)), np.zeros(1), places.reshape(64, 1), np.zeros(1)])
+    image = np.zeros((8, 8, 1), np.float32)
+    image[1, 1] = 1
+    np.testing.assert_array_equal(visualize.saliency(model, image, 1), -visualize.saliency(model, image, 0))
+    np.testing.assert_array_equal(visualize.grad_cam(model, image), visualize.grad_cam(model, image, 1))
+    assert visualize.grad_cam(model, image, 1).max() == 1 and visualize.grad_cam(model, image, 0).max() == 0
+    falls = [visualize.occlusion(model, image, i, size=1)[1, 1] for i in (0, 1)]
+    share = 1 / (1 + np.exp(-1))
+    np.testing.assert_allclose(falls, [0.5 - share, share - 0.5], atol=1e-6)
+    np.testing.assert_allclose(visualize.occlusion(model, image, size=1)[1, 1], share - 0.5, atol=1e-6)
+    with pytest.raises(ValueError, match="class_index must be from 0 to 1, got 2"):
+        visualize.saliency(model, image, 2)
+
+
+def test_activation_maximization_wakes_a_silent_channel():
+    """The bias keeps the ReLU shut on grey; white opens it."""
+    model = Sequential([layers.Input((8, 8, 1)), layers.Conv2D(1, 3, activation="relu", name="shy")], seed=0)
+    model.set_weights([np.ones((3, 3, 1, 1)), [-8.0]])
+    image = visualize.activation_maximization(model, "shy", 0)
+    assert visualize.feature_maps(model, image)["shy"].min() > 0.5
+
+
+def test_grad_cam_uses_what_follows_the_last_convolution(rng):
+    """Of a convolution, its normalization and its ReLU, the ReLU."""
+    model = Sequential([
+        layers.Input((8, 8, 1)), layers.Conv2D(3, 3, padding="same"), layers.BatchNormalization(), layers.ReLU(name="on"),
+        layers.GlobalAveragePooling2D(), layers.Dense(2, activation="softmax"),
+    ], seed=0)
+    image = rng.random((8, 8, 1), np.float32)
+    np.testing.assert_array_equal(visualize.grad_cam(model, image), visualize.grad_cam(model, image, layer="on"))
 
 
 def test_occlusion_falls_where_it_counts():
