@@ -1,7 +1,14 @@
+import signal
 import zlib
 
 import numpy as np
 import pytest
+
+
+def pytest_configure(config):
+    """Where SIGINT is ignored, as in a shell's background job, children would inherit that: tests send it to them."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_generate_tests(metafunc):

@@ -9,6 +9,16 @@ from cython.parallel cimport prange, threadid
 
 cdef extern from *:
     """
+    /* Kernels round to nearest and keep denormals, whatever rules the calling thread has (a library built with -ffast-math
+     * changes them on loading) and its team inherits; they leave rules and flags as they found them. */
+    #ifdef __SSE__
+    #include <xmmintrin.h>
+    static unsigned cnf_rules(void) { unsigned before = _mm_getcsr(); _mm_setcsr(0x1f80); return before; }
+    static void cnf_restore_rules(unsigned before) { _mm_setcsr(before); }
+    #else
+    static unsigned cnf_rules(void) { return 0; }
+    static void cnf_restore_rules(unsigned before) { (void)before; }
+    #endif
     #ifdef _OPENMP
     #include <omp.h>
     #include <pthread.h>
@@ -45,6 +55,8 @@ cdef extern from *:
     #endif
     """
     const int cnf_openmp
+    unsigned cnf_rules() nogil
+    void cnf_restore_rules(unsigned before) nogil
     int omp_get_max_threads() nogil
     int cnf_affordable(int workers) nogil
     void cnf_register_fork()
@@ -177,6 +189,12 @@ def tracing():
         _tracing = False
 
 
+cdef void run_task(cnf_kernel *kernel, const void *job, Py_ssize_t task, int worker) noexcept nogil:
+    cdef unsigned rules = cnf_rules()
+    kernel(job, task, worker)
+    cnf_restore_rules(rules)
+
+
 cdef void run(cnf_kernel *kernel, const void *job, Py_ssize_t tasks, int workers) noexcept nogil:
     cdef Py_ssize_t task
     if _tracing:
@@ -184,12 +202,15 @@ cdef void run(cnf_kernel *kernel, const void *job, Py_ssize_t tasks, int workers
             _ran.add(<size_t>kernel)
     if workers > 1:
         workers = cnf_affordable(workers)
+    cdef unsigned rules
     if workers <= 1:
+        rules = cnf_rules()
         for task in range(tasks):
             kernel(job, task, 0)
+        cnf_restore_rules(rules)
         return
     for task in prange(tasks, num_threads=workers, schedule="dynamic", chunksize=1):
-        kernel(job, task, threadid())
+        run_task(kernel, job, task, threadid())
 
 
 cnf_register_fork()
