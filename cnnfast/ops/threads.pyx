@@ -61,7 +61,7 @@ cdef extern from *:
     int cnf_affordable(int workers) nogil
     void cnf_register_fork()
 
-cdef int MAX_THREADS = 256
+cdef int MAX_THREADS = 256 if cnf_openmp else 1
 cdef double NANOSECONDS_PER_THREAD = 15e3  # below this much work for each, waking a thread costs more than it gives
 
 
@@ -105,7 +105,7 @@ def _default():
     return max(1, min(available, omp_get_max_threads()))
 
 
-cdef int _limit = _default() if cnf_openmp else 1
+cdef int _limit = _default()
 _local = threading.local()
 
 
@@ -124,7 +124,7 @@ def set_num_threads(num_threads):
     Parameters
     ----------
     num_threads : int
-        At least 1; more than 256 counts as 256. Results do not depend on it, not even in the last bit.
+        At least 1; more than 256 counts as 256 (in a build without OpenMP, more than 1 as 1). Results do not depend on it, not even in the last bit.
 
     Raises
     ------

@@ -13,6 +13,9 @@ from harness import assert_same_bits, run_python
 
 from cnnfast import ops
 from cnnfast.ops import cpu
+from cnnfast.ops.threads import openmp_version
+
+MOST = 256 if openmp_version() else 1  # threads an op can be given
 
 SETUP = """
 import hashlib, os, warnings
@@ -61,7 +64,7 @@ for _ in range(20):
     assert os.waitpid(pid, 0)[1] == 0
     print(work(3), team(3), flush=True)
 """)
-    assert lines == [digest, "3"] * 41
+    assert lines == [digest, str(min(3, MOST))] * 41
 
 
 def test_fork_while_another_thread_computes(digest):
@@ -120,10 +123,10 @@ def test_openmp_environment(environment, digest):
     assert lines[:3] == [digest] * 3 and 1 <= int(lines[3]) <= 256
 
 
-@pytest.mark.parametrize("value, count", [("3", 3), ("1", 1), ("1000", 256), ("99999999999999999999", 256)])
+@pytest.mark.parametrize("value, count", [("3", 3), ("1", 1), ("1000", 256), ("9" * 20, 256)])
 def test_cnnfast_num_threads(value, count, digest):
     lines = check_child("print(work(), ops.get_num_threads())", CNNFAST_NUM_THREADS=value, OMP_NUM_THREADS="2")
-    assert lines == [digest, str(count)]
+    assert lines == [digest, str(min(count, MOST))]
 
 
 @pytest.mark.parametrize("value", ["abc", "0", "-2", "2.5", "4,2"])
@@ -203,17 +206,17 @@ def test_set_num_threads():
     before = ops.get_num_threads()
     try:
         ops.set_num_threads(3)
-        assert ops.get_num_threads() == 3
+        assert ops.get_num_threads() == min(3, MOST)
         with ops.threads(2):
-            assert ops.get_num_threads() == 2
+            assert ops.get_num_threads() == min(2, MOST)
             with ops.threads(5):
-                assert ops.get_num_threads() == 5
+                assert ops.get_num_threads() == min(5, MOST)
             with ThreadPoolExecutor(1) as pool:  # the block is this thread's own
-                assert pool.submit(ops.get_num_threads).result() == 3
-        assert ops.get_num_threads() == 3
+                assert pool.submit(ops.get_num_threads).result() == min(3, MOST)
+        assert ops.get_num_threads() == min(3, MOST)
         with pytest.raises(KeyError), ops.threads(2):
             raise KeyError
-        assert ops.get_num_threads() == 3
+        assert ops.get_num_threads() == min(3, MOST)
     finally:
         ops.set_num_threads(before)
 
@@ -248,7 +251,7 @@ print(team(None))
 with ops.threads(2):
     print(team(None))
 """)
-    assert lines == ["1", "3", "5", "4", "2"]
+    assert lines == [str(min(n, MOST)) for n in (1, 3, 5, 4, 2)]
 
 
 @pytest.mark.parametrize("limit", ["RLIMIT_AS", "RLIMIT_NPROC"])
@@ -259,7 +262,8 @@ def test_threads_that_cannot_be_created_are_done_without(limit):
     lines = check_child(f"""
 import pathlib, resource
 x = np.linspace(-1, 1, 1 << 18, dtype=np.float32)  # 16 tasks
-expected, y = ops.relu(x, num_threads=1), np.empty_like(x)
+y = np.empty_like(x)
+expected = ops.relu(x, out=y, num_threads=1).copy()
 if {limit!r} == "RLIMIT_NPROC":
     os.setuid(65534)
     resource.setrlimit(resource.RLIMIT_NPROC, (1, 1))
