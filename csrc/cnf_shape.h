@@ -23,6 +23,7 @@ typedef struct { /* one convolution pass; see conv2d.inc for who is who in each 
   cnf_conv2d shape;
   const void *x, *w, *bias;
   void *y;
+  const void *mean, *scale, *shift, *residual; /* forward: see finish in gemm.inc; NULL where unused */
   int activation;
   int algorithm;                  /* CNF_DIRECT, CNF_DEPTHWISE, or m of Winograd F(m x m, 3 x 3) */
   int transposed;                 /* Winograd backward_input: w is read turned round, channels swapped */

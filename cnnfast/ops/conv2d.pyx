@@ -204,6 +204,7 @@ cdef object _run_pass(cnf_conv2d_job *job, int which, str func, cnp.ndarray a, c
     job.x = cnp.PyArray_DATA(a)
     job.w = cnp.PyArray_DATA(b)
     if which != CNF_FORWARD:
+        job.mean = job.scale = job.shift = job.residual = NULL
         job.activation = CNF_LINEAR
     job.bias = cnp.PyArray_DATA(<cnp.ndarray>bias) if bias is not None else NULL
     job.y = cnp.PyArray_DATA(y)
@@ -273,6 +274,7 @@ def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, *, a
     cdef cnp.ndarray ba = None
     cdef cnf_conv2d_job job
     cdef cnp.npy_intp shape[4]
+    job.mean = job.scale = job.shift = job.residual = NULL
     job.activation = activation_code(activation, func)
     geometry(&job.shape, func, first, cnp.PyArray_DIMS(xa), cnp.PyArray_DIMS(wa), stride, padding, dilation, groups)
     if bias is not None:
@@ -282,6 +284,28 @@ def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, *, a
     shape[0], shape[1], shape[2], shape[3] = job.shape.n, job.shape.oh, job.shape.ow, job.shape.k
     _choose(&job, CNF_FORWARD, func, algorithm, precision)
     return _run_pass(&job, CNF_FORWARD, func, xa, wa, ba, shape, first, out, num_threads)
+
+
+def _conv2d_finished(cnp.ndarray x, cnp.ndarray weight, bias, norm, residual, stride=1, padding=0, dilation=1, groups=1, *,
+                     activation=None, algorithm="auto", precision="default", num_threads=None):
+    """``activation((conv2d(x, weight, bias) - mean) * scale + shift + residual)`` in one pass, for plans that fuse ops.
+
+    norm: (mean, scale, shift), three vectors (K,), or None. residual: (N, OH, OW, K), or None. All arrays are C-contiguous,
+    channels last, of one dtype; the bits are those of `conv2d`, `batch_norm`, `add` and the activation one after the other.
+    """
+    cdef cnf_conv2d_job job
+    cdef cnp.npy_intp shape[4]
+    job.activation = activation_code(activation, "conv2d")
+    geometry(&job.shape, "conv2d", False, cnp.PyArray_DIMS(x), cnp.PyArray_DIMS(weight), stride, padding, dilation, groups)
+    job.mean = job.scale = job.shift = job.residual = NULL
+    if norm is not None:
+        job.mean, job.scale = cnp.PyArray_DATA(<cnp.ndarray>norm[0]), cnp.PyArray_DATA(<cnp.ndarray>norm[1])
+        job.shift = cnp.PyArray_DATA(<cnp.ndarray>norm[2])
+    if residual is not None:
+        job.residual = cnp.PyArray_DATA(<cnp.ndarray>residual)
+    shape[0], shape[1], shape[2], shape[3] = job.shape.n, job.shape.oh, job.shape.ow, job.shape.k
+    _choose(&job, CNF_FORWARD, "conv2d", algorithm, precision)
+    return _run_pass(&job, CNF_FORWARD, "conv2d", x, weight, bias, shape, False, None, num_threads)
 
 
 cdef int _check_dy(cnp.ndarray dy, const cnf_conv2d *s, str func, bint first) except -1:

@@ -137,6 +137,10 @@ cdef extern from "cnf.h" nogil:
         const void *w
         const void *bias
         void *y
+        const void *mean
+        const void *scale
+        const void *shift
+        const void *residual
         int activation, algorithm, transposed
         ptrdiff_t tasks, splits, row_chunk
         void *shared

@@ -30,6 +30,7 @@ cdef int _product(str func, int which, Py_ssize_t rows, Py_ssize_t c, Py_ssize_t
                   object bias, int activation, cnp.ndarray y, object num_threads) except -1:
     cdef cnf_conv2d_job job
     _pixels(&job.shape, rows, c, k)
+    job.mean = job.scale = job.shift = job.residual = NULL
     job.activation = activation
     job.algorithm = CNF_DIRECT
     job.x = cnp.PyArray_DATA(a)

@@ -1,5 +1,6 @@
 """The three passes of conv2d: exact on integers, within the bound on reals, on every ISA, thread count, layout and memory."""
 
+import importlib
 import itertools
 
 import numpy as np
@@ -501,3 +502,38 @@ def test_fused_activation_is_the_activation(isa, rng):
             plain = ops.conv2d(x, weight, bias, padding=1)
             assert_same_bits(ops.conv2d(x, weight, bias, padding=1, activation="relu"), ops.relu(plain))
             assert_same_bits(ops.conv2d(x, weight, bias, padding=1, activation="sigmoid"), ops.sigmoid(plain))
+
+
+FINISHED = [  # direct over several cuts, thin, Winograd of both sizes, depthwise, grouped
+    (Case((2, 9, 8, 40), (3, 3, 40, 50), 2, 1), {}),
+    (Case((2, 7, 7, 5), (3, 3, 5, 3)), {}),
+    (Case((1, 13, 13, 40), (3, 3, 40, 33), 1, 1), {"algorithm": "winograd"}),
+    (Case((1, 9, 9, 8), (3, 3, 8, 8), 1, 1), {"algorithm": "winograd", "precision": "strict"}),
+    (Case((2, 11, 9, 37), (3, 3, 1, 37), 1, 1, 1, 37), {}),
+    (Case((1, 6, 5, 24), (1, 1, 12, 40), 1, 0, 1, 2), {}),
+]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("case, options", FINISHED)
+def test_a_fused_block_has_the_bits_of_its_ops(isa, case, options, dtype, rng):
+    """conv2d, batch_norm, add and the activation in one pass; also where padding meets an infinite weight."""
+    finished = importlib.import_module("cnnfast.ops.conv2d")._conv2d_finished
+    for infinite in (False, True):
+        x, weight, bias, residual = case.data(lambda shape: rng.normal(size=shape).astype(dtype))
+        if infinite:
+            weight[0, 0, 0, 1] = np.inf
+        mean, gain, shift = (rng.normal(size=case.cout).astype(dtype) for _ in range(3))
+        var = rng.uniform(0.5, 2, case.cout).astype(dtype)
+        scale = (1 / np.sqrt(var.astype(np.float64) + 1e-5) * gain).astype(dtype)
+        plain = ops.conv2d(x, weight, bias, *case.geometry, **options)
+        normal = ops.batch_norm(plain, mean, var, gain, shift, eps=1e-5)
+        for activation in (None, "relu", "sigmoid"):
+            act = {None: lambda a: a, "relu": ops.relu, "sigmoid": ops.sigmoid}[activation]
+            for norm, rest in itertools.product((None, (mean, scale, shift)), (None, residual)):
+                expected = plain if norm is None else normal
+                expected = act(expected if rest is None else ops.add(expected, rest))
+                for num_threads in (1, 3):
+                    y = finished(x, weight, bias, norm, rest, *case.geometry, activation=activation, num_threads=num_threads, **options)
+                    np.testing.assert_array_equal(np.isnan(y), np.isnan(expected))
+                    assert_same_bits(np.nan_to_num(y, nan=7), np.nan_to_num(expected, nan=7))
