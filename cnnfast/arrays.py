@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from array import array
 from typing import Any
 
 import numpy as np
+
+
+def is_array_like(x: Any) -> bool:
+    """Whether `x` is numbers in memory rather than something to walk through."""
+    names = ("__array__", "__dlpack__", "__array_interface__", "__array_struct__")
+    return isinstance(x, (memoryview, array)) or any(hasattr(x, name) for name in names)
 
 
 def as_array(x: Any) -> np.ndarray:

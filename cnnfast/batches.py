@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .arrays import as_array
+from .arrays import as_array, is_array_like
 
 
 class Batch(NamedTuple):
@@ -114,7 +114,7 @@ def batches(
     steps_name: str = "steps",
 ) -> Batches:  # fmt: skip
     """Return the batches of `x` (arrays with `y`, or an iterable of batches without)."""
-    if y is None and function != "predict" and not isinstance(x, np.ndarray) and isinstance(x, Iterable):
+    if y is None and function != "predict" and isinstance(x, Iterable) and not is_array_like(x):
         if sample_weight is not None or batch_size is not None:
             name = "sample_weight" if sample_weight is not None else "batch_size"
             raise ValueError(f"{function}: {name} can't be given for batches that are made already")
@@ -129,7 +129,7 @@ def batches(
 
 
 def _yields_batches(x: Any) -> bool:
-    return isinstance(x, Iterable) and not hasattr(x, "__array__") and not isinstance(x, (list, tuple))
+    return isinstance(x, Iterable) and not is_array_like(x) and not isinstance(x, (list, tuple))
 
 
 def weights(function: str, sample_weight: Any, samples: int) -> np.ndarray:

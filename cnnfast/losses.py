@@ -13,6 +13,7 @@ import numpy as np
 
 from . import activations, ops
 from .activations import ActivationFunction
+from .arrays import as_array
 from .registry import Configurable, lookup, snake_case, table_of
 
 _REDUCTIONS = ("sum_over_batch_size", "sum", "mean_with_sample_weight")
@@ -59,12 +60,12 @@ class Loss(Configurable):
         return None
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> float:
-        y_pred = np.asarray(y_pred)
+        y_pred = as_array(y_pred)
         if y_pred.dtype.kind != "f":
             y_pred = y_pred.astype(np.float32)
-        y_true = self.targets(np.asarray(y_true), y_pred.shape, y_pred.dtype)
+        y_true = self.targets(as_array(y_true), y_pred.shape, y_pred.dtype)
         losses, _ = self.forward(y_true, y_pred)
-        weights = None if sample_weight is None else np.asarray(sample_weight, losses.dtype)
+        weights = None if sample_weight is None else as_array(sample_weight).astype(losses.dtype, copy=False)
         return self.reduce(losses, weights)[0]
 
     def reduce(self, losses: np.ndarray, sample_weight: np.ndarray | None) -> tuple[float, np.ndarray]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from . import losses
+from .arrays import as_array
 from .registry import Configurable, argument_names, lookup, snake_case, table_of
 
 
@@ -47,7 +48,7 @@ class Metric(Configurable):
             setattr(self, name, np.asarray(value) if isinstance(value, list) else value)
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> float:
-        self.update_state(np.asarray(y_true), np.asarray(y_pred), sample_weight)
+        self.update_state(as_array(y_true), as_array(y_pred), None if sample_weight is None else as_array(sample_weight))
         return self.result()
 
 
@@ -61,7 +62,7 @@ class _Mean(Metric):
         self.total = self.count = 0.0
 
     def update_state(self, y_true: np.ndarray, y_pred: np.ndarray, sample_weight: np.ndarray | None = None) -> None:
-        self.add(self.values(np.asarray(y_true), np.asarray(y_pred)), sample_weight)
+        self.add(self.values(as_array(y_true), as_array(y_pred)), sample_weight)
 
     def add(self, values: np.ndarray, sample_weight: Any = None) -> None:
         values = np.asarray(values, np.float64)
@@ -193,8 +194,7 @@ class _Confusion(Metric):
         self.true_negatives, self.false_negatives = np.zeros(count), np.zeros(count)
 
     def update_state(self, y_true: np.ndarray, y_pred: np.ndarray, sample_weight: np.ndarray | None = None) -> None:
-        y_pred = np.asarray(y_pred)
-        y_true = np.asarray(y_true)
+        y_true, y_pred = as_array(y_true), as_array(y_pred)
         if y_pred.shape[-1] > 1 and (y_true.ndim < y_pred.ndim or y_true.shape[-1] == 1):
             y_true = np.eye(y_pred.shape[-1])[_labels(y_true, y_pred).astype(np.int64)]
         y_true = _like(y_true, y_pred)
@@ -291,7 +291,7 @@ def confusion_matrix(y_true: Any, y_pred: Any, classes: int | None = None) -> np
     ndarray of int (classes, classes)
         ``[i, j]`` is the number of samples of class i that were taken for j.
     """
-    true, guessed = (a if a.ndim == 1 else a.argmax(-1) for a in (np.asarray(y_true), np.asarray(y_pred)))
+    true, guessed = (a if a.ndim == 1 else a.argmax(-1) for a in (as_array(y_true), as_array(y_pred)))
     if true.shape != guessed.shape:
         raise ValueError(f"confusion_matrix: y_true has {len(true)} samples, y_pred {len(guessed)}")
     count = int(max(true.max(initial=-1), guessed.max(initial=-1))) + 1 if classes is None else classes

@@ -60,6 +60,8 @@ class Sequential(Trainer, Layer):
         self._init_trainer()
         for layer in layers or ():
             self._append(layer)
+        if not trainable:
+            self.trainable = False
         self._build_if_known()
 
     # --- layers ------------------------------------------------------------------------------------------------------
@@ -195,8 +197,8 @@ class Sequential(Trainer, Layer):
     # --- forward, backward -------------------------------------------------------------------------------------------
 
     def forward(self, x: np.ndarray, training: bool = False, logits: bool = False) -> np.ndarray:
-        if training and self._block is not None:
-            self._block.with_gradients()
+        if training and self._block is not None and self._block.grad is None and self._block.is_bound:
+            self._block.with_gradients()  # not if this is part of another network now, whose block holds the weights
         for layer in self._layers[:-1]:
             x = layer.forward(x, training)
         last = self._layers[-1]

@@ -19,7 +19,7 @@ class Optimizer(Configurable):
     Parameters
     ----------
     learning_rate : float or Schedule
-        Not negative; may be set between steps.
+        Not negative; may be set between steps, a schedule only to another one.
     weight_decay : float, optional
         Before each step every weight shrinks by ``weight * weight_decay * learning_rate`` (Loshchilov & Hutter, ICLR 2019).
     clipnorm, global_clipnorm : float, optional
@@ -80,7 +80,14 @@ class Optimizer(Configurable):
     def learning_rate(self, value: Any) -> None:
         if isinstance(value, Mapping):
             value = schedules.get(value)
-        self._learning_rate = value if isinstance(value, Schedule) else _number(self, "learning_rate", value)
+        if not isinstance(value, Schedule):
+            value = _number(self, "learning_rate", value)
+            if isinstance(getattr(self, "_learning_rate", None), Schedule):
+                raise TypeError(
+                    f"{type(self).__name__}: learning_rate follows a schedule, {self._learning_rate!r}, and can't be set to "
+                    f"{value!r}: make the optimizer with a number"
+                )
+        self._learning_rate = value
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "learning_rate": serialize(self._learning_rate)}
@@ -94,7 +101,7 @@ class Optimizer(Configurable):
         """Make the state for the block `data`, unless it is there already."""
         for slot in self.all_slots:
             if slot not in self.state or self.state[slot].shape != data.shape:
-                self.state[slot] = np.zeros_like(data)
+                self.state[slot] = data.copy() if slot == "ema" else np.zeros_like(data)
 
     def clip(self, grad: np.ndarray, parts: Sequence[slice]) -> None:
         """Clip the flat gradient in place; `parts` are the weight arrays in it."""

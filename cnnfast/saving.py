@@ -164,7 +164,7 @@ def restore(model: Sequential, content: bytes) -> None:
     model._bind(model._clock, itertools.count(1))
     optimizer, block = model.optimizer, model._memory()
     optimizer.iterations = loaded.optimizer.iterations
-    optimizer.learning_rate = loaded.optimizer._learning_rate
+    optimizer._learning_rate = loaded.optimizer._learning_rate
     optimizer.build(block.data)
     for slot, values in loaded.optimizer.state.items():
         optimizer.state[slot][...] = values

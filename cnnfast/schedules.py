@@ -87,18 +87,24 @@ class CosineDecay(Schedule):
 
 
 class PolynomialDecay(Schedule):
-    """From the initial rate to `end_learning_rate` over `decay_steps`, by the `power` of what is left (1: a line)."""
+    """From the initial rate to `end_learning_rate` over `decay_steps`, by the `power` of what is left (1: a line).
+
+    With `cycle`, a decay that has ended starts again over one `decay_steps` more, from what is left of it by then.
+    """
 
     def __init__(
-        self, initial_learning_rate: float, decay_steps: int, end_learning_rate: float = 0.0001, power: float = 1.0
-    ) -> None:
+        self, initial_learning_rate: float, decay_steps: int, end_learning_rate: float = 0.0001, power: float = 1.0,
+        cycle: bool = False,
+    ) -> None:  # fmt: skip
         self.initial_learning_rate = _rate(self, "initial_learning_rate", initial_learning_rate)
         self.decay_steps = _steps(self, "decay_steps", decay_steps)
         self.end_learning_rate = _rate(self, "end_learning_rate", end_learning_rate)
         self.power = _rate(self, "power", power)
+        self.cycle = bool(cycle)
 
     def __call__(self, step: int) -> float:
-        left = 1 - min(step / self.decay_steps, 1)
+        steps = self.decay_steps * max(math.ceil(step / self.decay_steps), 1) if self.cycle else self.decay_steps
+        left = 1 - min(step / steps, 1)
         return (self.initial_learning_rate - self.end_learning_rate) * left**self.power + self.end_learning_rate
 
 

@@ -153,10 +153,10 @@ class _Estimator(BaseEstimator):
             raise ValueError(f"{name}: network must end in {end}, got outputs {model.output_shape[1:]} of {found}")
         loss = "sparse_categorical_crossentropy" if activation == "softmax" else "mean_squared_error"
         optimizer = optimizers.get(self.optimizer)
-        optimizer = type(optimizer).from_config(optimizer.get_config())  # one optimizer serves one network
+        config = optimizer.get_config()
         if self.learning_rate is not None:
-            optimizer.learning_rate = self.learning_rate
-        model.compile(optimizer, loss)
+            config["learning_rate"] = self.learning_rate
+        model.compile(type(optimizer).from_config(config), loss)  # a copy: one optimizer serves one network
         return model
 
     # --- copies ------------------------------------------------------------------------------------------------------

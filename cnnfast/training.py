@@ -19,6 +19,7 @@ import numpy as np
 from . import losses as losses_module
 from . import metrics as metrics_module
 from . import optimizers
+from .arrays import as_array
 from .batches import ArrayBatches, Batch, Batches, IterableBatches, batches, class_weights, whole
 from .callbacks import BackupAndRestore, Callback, CallbackList, History, TerminateOnNaN
 from .callbacks.backup import Position
@@ -456,7 +457,7 @@ class Trainer(_Base):
     def predict_on_batch(self, x: Any) -> np.ndarray:
         """Return the network's outputs for one batch."""
         self._require("predict_on_batch", compiled=False)
-        x = np.asarray(x)
+        x = as_array(x)
         self._check_shape("predict_on_batch", x)
         with self._lock.reading():
             return self.forward(x.astype(self.dtype, copy=False))

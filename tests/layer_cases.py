@@ -53,6 +53,8 @@ CASES = {
     "BatchNormalization axis": (lambda: layers.BatchNormalization(axis=1, epsilon=0.1), IMAGE_FIRST),
     "BatchNormalization 2-D": (lambda: layers.BatchNormalization(center=False), (5, 6)),
     "BatchNormalization plain": (lambda: layers.BatchNormalization(center=False, scale=False), IMAGE),
+    "BatchNormalization frozen": (lambda: layers.BatchNormalization(trainable=False, epsilon=0.1), IMAGE),
+    "BatchNormalization frozen first": (lambda: layers.BatchNormalization(axis=1, scale=False, trainable=False), IMAGE_FIRST),
     "Dropout": (lambda: layers.Dropout(0.4, seed=3), IMAGE),
     "SeparableConv2D": (
         lambda: layers.SeparableConv2D(3, 3, strides=2, padding="same", depth_multiplier=2, activation="tanh"), IMAGE),

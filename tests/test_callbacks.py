@@ -46,7 +46,9 @@ class Logs(callbacks.Callback):
     ([1, 2, 3, 2, 9], dict(patience=1, mode="max"), 4),
     ([5, 4, 4, 4, 1], dict(), 3),
     ([5, float("nan"), float("nan"), 1], dict(patience=2), 3),
-    ([9, 8, 7, 6, 5], dict(patience=2, baseline=3), 2),
+    ([9, 8, 7, 6, 5], dict(patience=2, baseline=3), 5),
+    ([9, 8, 8, 6, 5], dict(patience=2, baseline=3), 3),
+    ([9, 2, 3, 3, 1], dict(patience=2, baseline=3), 4),
     ([1, 5, 5, 5, 5, 0], dict(patience=1, start_from_epoch=3), 5),
 ])  # fmt: skip
 def test_early_stopping(values, options, epochs):
@@ -102,7 +104,8 @@ def test_schedules():
     cosine = schedules.CosineDecay(0.0, 10, alpha=0.1, warmup_target=1.0, warmup_steps=5)
     assert [cosine(i) for i in (0, 1, 5, 10, 15, 99)] == pytest.approx([0, 0.2, 1, 0.55, 0.1, 0.1])
     assert [schedules.CosineDecay(2.0, 4)(i) for i in range(5)] == pytest.approx([2, 1 + 0.5**0.5, 1, 1 - 0.5**0.5, 0])
-    assert schedules.PolynomialDecay(1.0, 10, 0.0, 2)(5) == 0.25
+    assert schedules.PolynomialDecay(1.0, 10, 0.0, 2)(5) == 0.25 and schedules.PolynomialDecay(1.0, 10, 0.0)(15) == 0
+    assert schedules.PolynomialDecay(1.0, 10, 0.0, cycle=True)(15) == 0.25
     for make, message in ((lambda: schedules.CosineDecay(0.1, 0), "decay_steps must be at least 1"),
                           (lambda: schedules.ExponentialDecay(-1, 10, 0.5), "initial_learning_rate must be finite"),
                           (lambda: schedules.PiecewiseConstantDecay([1], [1]), "values must be one more"),
@@ -252,7 +255,7 @@ def test_moving_average_of_the_weights():
 # --- going on ------------------------------------------------------------------------------------------------------------
 
 
-def long_training(folder, epochs=8):
+def long_training(folder, save_freq, epochs=16):
     """A training with everything that has a state. Returns the bytes of its end."""
     model = every_layer(seed=None)
     model.compile(optimizers.Adam(0.003, use_ema=True), "sparse_categorical_crossentropy", metrics=["accuracy"],
@@ -262,7 +265,7 @@ def long_training(folder, epochs=8):
         callbacks.EarlyStopping("loss", patience=20, restore_best_weights=True),
         callbacks.ReduceLROnPlateau("accuracy", factor=0.7, patience=1),
         callbacks.CSVLogger(os.path.join(folder, "log.csv")),
-        callbacks.BackupAndRestore(os.path.join(folder, "backup"), save_freq=1, delete_checkpoint=False),
+        callbacks.BackupAndRestore(os.path.join(folder, "backup"), save_freq, delete_checkpoint=False),
         epochs=epochs, batch_size=16, validation_split=0.2, class_weight={0: 2.0},
     )  # fmt: skip
     with open(os.path.join(folder, "log.csv")) as file:
@@ -274,30 +277,31 @@ def test_killed_training_ends_as_if_it_had_not_been(tmp_path, rng):
     """SIGKILL at 20 random moments. The seed is drawn by the first process: the backup has to bring it back."""
     (tmp_path / "whole").mkdir()
     start = time.perf_counter()
-    assert wait(run_child(tmp_path / "whole"), 60)
+    assert wait(run_child(tmp_path / "whole", 1), 60)
     whole = time.perf_counter() - start  # on this machine, now
     kills, rounds = 0, 0
     while kills < 20:
+        save_freq = (1, 2, "epoch")[rounds % 3]
         folder = tmp_path / f"{rounds}"
         folder.mkdir()
-        child = run_child(folder)
+        child = run_child(folder, save_freq)
         wait_for(folder / "backup" / "backup.cnnfast", child)
         seed = json.loads(description(folder))["model"]["config"]["seed"]
         while not wait(child, rng.random() * 0.7 * whole):
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
             kills += 1
-            child = run_child(folder)
+            child = run_child(folder, save_freq)
         expected = tmp_path / f"{rounds}-whole"
         expected.mkdir()
-        twin = run_child(expected, seed)
+        twin = run_child(expected, save_freq, seed)
         assert wait(twin, 60)
         assert (folder / "end").read_bytes() == (expected / "end").read_bytes()
         rounds += 1
         assert rounds < 60, f"{kills} kills in {rounds} trainings"
 
 
-def run_child(folder, seed=None):
+def run_child(folder, save_freq, seed=None):
     child = fork()
     if child:
         return child
@@ -307,7 +311,7 @@ def run_child(folder, seed=None):
 
             original = nets.every_layer
             globals()["every_layer"] = lambda seed_=None, seed=None, s=seed: original(seed=s)
-        end = long_training(folder)
+        end = long_training(folder, save_freq)
         with open(os.path.join(folder, "end"), "wb") as file:
             file.write(end)
         os._exit(0)

@@ -11,7 +11,7 @@ from gradients import compare
 from nets import compiled, every_layer, images, small
 
 import cnnfast
-from cnnfast import Sequential, layers
+from cnnfast import Sequential, layers, optimizers, saving
 
 
 def test_built_by_input_or_by_the_first_batch():
@@ -182,6 +182,85 @@ def test_frozen_layers_below_cost_nothing_and_do_not_move():
     assert not any(moved[:frozen]) and all(moved[frozen:])
     model.trainable = False
     assert model.trainable_weights == [] and len(model.non_trainable_weights) == len(before)
+
+
+def test_frozen_layers_above_have_no_gradient_of_their_own(monkeypatch):
+    """Of a layer that is frozen between trainable ones only the input's gradient is computed."""
+    x, y = images()
+
+    def network(frozen):
+        inner = [layers.Conv2D(4, 3, name="c", trainable=not frozen), layers.BatchNormalization(trainable=not frozen),
+                 layers.DepthwiseConv2D(2, trainable=not frozen), layers.SeparableConv2D(3, 2, trainable=not frozen),
+                 layers.Conv2DTranspose(3, 2, trainable=not frozen)]  # fmt: skip
+        return compiled(Sequential([layers.Input((8, 8, 2)), layers.Conv2D(2, 1), *inner, layers.Flatten(),
+                                    layers.Dense(4, trainable=not frozen), layers.Dense(3, activation="softmax")], seed=0))  # fmt: skip
+
+    calls = []
+    for name in [n for n in cnnfast.ops.__all__ if n.endswith(("_backward_weight", "_backward_bias")) or n.startswith("batch_norm")]:
+        real = getattr(cnnfast.ops, name)
+        monkeypatch.setattr(cnnfast.ops, name, lambda *a, real=real, name=name, **k: (calls.append(name), real(*a, **k))[1])
+    network(False).train_on_batch(x, y)
+    assert sorted(calls) == ["batch_norm", "batch_norm_backward", "batch_norm_stats"] + ["conv2d_backward_bias"] * 5 + [
+        "conv2d_backward_weight"] * 6 + ["dense_backward_bias"] * 2 + ["dense_backward_weight"] * 2  # fmt: skip
+    calls.clear()
+    frozen = network(True)
+    frozen.train_on_batch(x, y)
+    assert sorted(calls) == ["batch_norm"] * 2 + ["conv2d_backward_bias", "conv2d_backward_weight", "dense_backward_bias",
+                                                  "dense_backward_weight"]  # fmt: skip
+
+
+def test_freezing_goes_inwards_and_layers_can_be_freed_again():
+    x, y = images()
+
+    def block():
+        return layers.Residual([layers.Conv2D(2, 3, padding="same", name="a"), layers.BatchNormalization()], layers.Conv2D(2, 1))
+
+    def network(**options):
+        parts = [block(), layers.Parallel([layers.Conv2D(2, 1), []]), layers.SeparableConv2D(2, 1)]
+        return Sequential([layers.Input((8, 8, 2)), *parts], seed=0, **options)
+
+    set_later, made_so = network(), network(trainable=False)
+    set_later.trainable = False
+    for base in (set_later, made_so):
+        assert base.trainable_weights == [] and not base.trainable and not base.layers[0].main.layers[1].trainable
+        base.layers[0].main.layers[0].trainable = True
+        assert [w.name for w in base.trainable_weights] == ["kernel", "bias"] and base.trainable
+        model = compiled(Sequential([layers.Input((8, 8, 2)), base, layers.Flatten(), layers.Dense(3, activation="softmax")], seed=1))
+        loaded = saving.from_bytes(saving.to_bytes(model))
+        before = model.get_weights()
+        for twin in (model, loaded):
+            assert len(twin.trainable_weights) == 4
+            twin.fit(x, y, verbose=0)
+        moved = [not (a == b).all() for a, b in zip(before, model.get_weights())]
+        assert moved == [True] * 2 + [False] * (len(moved) - 4) + [True] * 2
+        assert [w.tobytes() for w in model.get_weights()] == [w.tobytes() for w in loaded.get_weights()]
+    for make in (block, lambda: layers.Parallel([layers.Conv2D(2, 1), []]), lambda: layers.SeparableConv2D(2, 1)):
+        config = {**make().get_config(), "trainable": False}
+        assert not layers.get({"class_name": type(make()).__name__, "config": config}).trainable
+
+
+def test_a_layer_freed_later_starts_its_average_from_its_weights():
+    x, y = images()
+    model = compiled(small(), optimizers.SGD(0.0, use_ema=True, ema_momentum=0.5))
+    model.layers[0].trainable = False
+    model.fit(x, y, verbose=0)
+    model.layers[0].trainable = True
+    before = model.get_weights()
+    model.fit(x, y, verbose=0)
+    for a, b in zip(before, model.get_weights()):
+        np.testing.assert_allclose(b, a, rtol=1e-6)
+
+
+def test_a_network_that_was_built_trains_inside_of_another():
+    x, y = images()
+    bases = small(), compiled(small())
+    bases[1].fit(x, y, verbose=0)
+    for base in bases:
+        top = compiled(Sequential([layers.Input((8, 8, 2)), base, layers.Dense(3, activation="softmax")], seed=5))
+        before = top.get_weights()
+        top.fit(x, y, verbose=0)
+        assert all(not (a == b).all() for a, b in zip(before, top.get_weights()))
+        np.testing.assert_array_equal(base.get_weights()[0], top.get_weights()[0])
 
 
 def test_two_networks_share_layers():

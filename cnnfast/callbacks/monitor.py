@@ -60,7 +60,7 @@ class EarlyStopping(Monitor):
     verbose : int
         Say when it stops.
     baseline : float, optional
-        An epoch counts as an improvement only if it beats this too.
+        The epochs are counted from 0 again only if this is beaten too.
     restore_best_weights : bool
         Go back to the weights of the best epoch at the end.
     start_from_epoch : int
@@ -93,8 +93,7 @@ class EarlyStopping(Monitor):
                 self.best_weights = self.model.get_weights()
             if self.baseline is None or self.improves(value, self.baseline):
                 self.wait = 0
-                return
-        if self.wait >= self.patience and epoch > 0:
+        elif self.wait >= self.patience and epoch > 0:
             self.stopped_epoch = epoch
             self.model.stop_training = True
 

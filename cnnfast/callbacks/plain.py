@@ -87,12 +87,19 @@ class LambdaCallback(Callback):
 
     Parameters
     ----------
-    **moments : callable
+    on_epoch_begin, on_epoch_end, on_train_begin, on_train_end, on_train_batch_begin, on_train_batch_end, **moments : callable
         By the names of `Callback`'s methods, with their arguments.
     """
 
-    def __init__(self, **moments: Callable[..., Any] | None) -> None:
-        for moment, function in moments.items():
+    def __init__(
+        self, on_epoch_begin: Any = None, on_epoch_end: Any = None, on_train_begin: Any = None, on_train_end: Any = None,
+        on_train_batch_begin: Any = None, on_train_batch_end: Any = None, **moments: Callable[..., Any] | None,
+    ) -> None:  # fmt: skip
+        named = dict(
+            on_epoch_begin=on_epoch_begin, on_epoch_end=on_epoch_end, on_train_begin=on_train_begin,
+            on_train_end=on_train_end, on_train_batch_begin=on_train_batch_begin, on_train_batch_end=on_train_batch_end,
+        )  # fmt: skip
+        for moment, function in {**named, **moments}.items():
             if not (moment.startswith("on_") and hasattr(Callback, moment)):
                 choices = ", ".join(name for name in vars(Callback) if name.startswith("on_"))
                 raise TypeError(f"LambdaCallback: unexpected argument {moment!r}; it takes {choices}")

@@ -141,9 +141,7 @@ class Layer(Configurable):
 
     @property
     def trainable_weights(self) -> list[Parameter]:
-        if not self._trainable:
-            return []
-        own = [p for p in self._parameters if p.trainable]
+        own = [p for p in self._parameters if p.trainable and self._trainable]
         return own + [p for layer in self.sublayers for p in layer.trainable_weights]
 
     @property
@@ -153,7 +151,8 @@ class Layer(Configurable):
 
     @property
     def trainable(self) -> bool:
-        return self._trainable
+        """Whether `fit` may change the weights. Setting it sets it for the layers inside, too; each can be set again after."""
+        return self._trainable or any(layer.trainable for layer in self.sublayers)
 
     @trainable.setter
     def trainable(self, value: bool) -> None:
@@ -175,7 +174,7 @@ class Layer(Configurable):
         """
         if not self.built:
             raise RuntimeError(f'layer "{self.name}": set_weights before build: the shapes are not known yet')
-        parameters, values = self.weights, [np.asarray(w) for w in weights]
+        parameters, values = self.weights, [as_array(w) for w in weights]
         if len(values) != len(parameters):
             raise ValueError(f'layer "{self.name}": set_weights: expected {len(parameters)} arrays, got {len(values)}')
         for parameter, value in zip(parameters, values):

@@ -89,9 +89,12 @@ class BatchNormalization(Layer):
         x, mean, variance, by_batch = self._take()
         gamma = None if self.gamma is None else self.gamma.data
         dy = np.moveaxis(dy, self.axis, -1)
-        dx, dgamma, dbeta = ops.batch_norm_backward(dy, x, mean, variance, gamma, self.epsilon, training=by_batch)
+        if not by_batch:  # the averages are constants and nobody asks for dgamma: dx is dy scaled as x was
+            dx = ops.batch_norm(dy, np.zeros_like(variance), variance, gamma, None, self.epsilon)
+            return np.moveaxis(dx, -1, self.axis)
+        dx, dgamma, dbeta = ops.batch_norm_backward(dy, x, mean, variance, gamma, self.epsilon, training=True)
         for parameter, gradient in ((self.gamma, dgamma), (self.beta, dbeta)):
-            if parameter is not None and self.trainable:
+            if parameter is not None:
                 parameter.grad[...] = gradient
         return np.moveaxis(dx, -1, self.axis)
 

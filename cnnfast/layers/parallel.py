@@ -34,6 +34,8 @@ class Parallel(Layer):
         self.axis = axis
         if len({id(b) for b in self.sublayers}) < len(self.sublayers):
             raise ValueError("Parallel: the same layer is in two branches")
+        if not self._trainable:
+            self.trainable = False
 
     @property
     def branches(self) -> list[Any]:

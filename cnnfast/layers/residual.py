@@ -27,6 +27,8 @@ class Residual(Layer):
         self.shortcut = None if shortcut is None else branch(shortcut, "Residual: shortcut")
         if self.main is self.shortcut:
             raise ValueError("Residual: main and shortcut must be two layers, got the same one twice")
+        if not self._trainable:
+            self.trainable = False
 
     @property
     def sublayers(self) -> Sequence[Layer]:

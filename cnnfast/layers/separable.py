@@ -42,12 +42,12 @@ class SeparableConv2D(Layer):
         self.depthwise = DepthwiseConv2D(
             kernel_size, strides, padding, depth_multiplier, data_format, dilation_rate, use_bias=False,
             depthwise_initializer=depthwise_initializer, depthwise_regularizer=depthwise_regularizer,
-            trainable=self.trainable,
+            trainable=self._trainable,
         )  # fmt: skip
         self.pointwise = Conv2D(
             filters, 1, data_format=data_format, activation=activation, use_bias=use_bias,
             kernel_initializer=pointwise_initializer, bias_initializer=bias_initializer,
-            kernel_regularizer=pointwise_regularizer, bias_regularizer=bias_regularizer, trainable=self.trainable,
+            kernel_regularizer=pointwise_regularizer, bias_regularizer=bias_regularizer, trainable=self._trainable,
         )  # fmt: skip
         for name in ("kernel_size", "strides", "padding", "data_format", "dilation_rate", "depth_multiplier",
                      "depthwise_initializer", "depthwise_regularizer"):  # fmt: skip
