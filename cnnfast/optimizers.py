@@ -43,6 +43,7 @@ class Optimizer(Configurable):
     """
 
     slots: tuple[str, ...] = ()
+    _learning_rate: float | Schedule | None = None
 
     def __init__(
         self, learning_rate: Any, *, weight_decay: float | None = None, clipnorm: float | None = None,
@@ -74,6 +75,7 @@ class Optimizer(Configurable):
     def learning_rate(self) -> float:
         """The rate of the next step."""
         rate = self._learning_rate
+        assert rate is not None
         return rate(self.iterations) if isinstance(rate, Schedule) else rate
 
     @learning_rate.setter
@@ -82,7 +84,7 @@ class Optimizer(Configurable):
             value = schedules.get(value)
         if not isinstance(value, Schedule):
             value = _number(self, "learning_rate", value)
-            if isinstance(getattr(self, "_learning_rate", None), Schedule):
+            if isinstance(self._learning_rate, Schedule):
                 raise TypeError(
                     f"{type(self).__name__}: learning_rate follows a schedule, {self._learning_rate!r}, and can't be set to "
                     f"{value!r}: make the optimizer with a number"

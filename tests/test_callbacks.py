@@ -121,6 +121,9 @@ def test_a_schedule_drives_the_optimizer_step_by_step_and_is_saved():
     quiet(model, callbacks.LambdaCallback(on_train_batch_begin=lambda b, logs: rates.append(model.optimizer.learning_rate)),
           batch_size=12)  # fmt: skip
     assert rates == [0.1, 0.01, 0.01, 0.0]
+    for callback in (callbacks.LearningRateScheduler(lambda epoch, rate: 0.5), callbacks.ReduceLROnPlateau(patience=0)):
+        with pytest.raises(TypeError, match="SGD: learning_rate follows a schedule, PiecewiseConstantDecay.* can't be set to"):
+            quiet(compiled(small(), optimizers.SGD(schedules.PiecewiseConstantDecay([0], [0.1, 0.2]))), Logs([1, 1]), callback, epochs=2)
     before = model.get_weights()
     loaded = saving.from_bytes(saving.to_bytes(model))
     assert loaded.optimizer.learning_rate == 0.0 and type(loaded.optimizer._learning_rate) is type(schedule)
