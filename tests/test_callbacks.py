@@ -258,7 +258,7 @@ def test_moving_average_of_the_weights():
 # --- going on ------------------------------------------------------------------------------------------------------------
 
 
-def long_training(folder, save_freq, epochs=16):
+def long_training(folder, save_freq, epochs=10):
     """A training with everything that has a state. Returns the bytes of its end."""
     model = every_layer(seed=None)
     model.compile(optimizers.Adam(0.003, use_ema=True), "sparse_categorical_crossentropy", metrics=["accuracy"],
