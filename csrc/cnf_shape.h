@@ -75,8 +75,25 @@ static inline int cnf_conv2d_algorithm(const cnf_conv2d *s, int pass, int wanted
   return 10 * four < 7 * two ? CNF_WINOGRAD4 : CNF_WINOGRAD2;
 }
 
-#define CNF_GROUP_PANELS 3 /* panels of columns that are multiplied in one walk over the transformed tiles */
-#define CNF_BLOCK_TILES 56 /* 4 register tiles of 14 rows, 7 of 8 */
+/* Tiles of a block, whole register tiles of 14: with U, V and the products should stay in 1 MiB of L2; where U alone is
+ * larger it streams past, and a large block reads it seldom. */
+static inline ptrdiff_t cnf_winograd_block(const cnf_conv2d *s, ptrdiff_t positions, size_t itemsize) {
+  const ptrdiff_t cg = s->c / s->groups, kg = s->k / s->groups, room = (1 << 20) / (ptrdiff_t)itemsize;
+  const ptrdiff_t u = positions * cg * kg, tile = positions * (cg + kg);
+  const ptrdiff_t fit = u < room ? (room - u) / tile / 14 * 14 : 0;
+  const ptrdiff_t least = u < room ? 28 : 56;
+  return fit < least ? least : fit < 112 ? fit : 112;
+}
+
+#define CNF_WINOGRAD_SUM_TILES 28 /* tiles transformed at a time in backward_weight */
+
+/* Elements from one position to the next: `columns` in blocks of 16, each of `rows` rows; an odd number of lines, so that
+ * the positions of a tile do not meet in one set of a cache. */
+static inline size_t cnf_winograd_strip(ptrdiff_t columns, ptrdiff_t rows) {
+  return (size_t)((cnf_ceil_div(columns, 16) * rows) | 1) * 16;
+}
+
+static inline size_t cnf_whole_pages(size_t bytes) { return (bytes + 4095) / 4096 * 4096 + 64; }
 
 /* Winograd's cut: blocks of tiles x shares of the columns. The weights' transform is a job of its own (cnf_winograd_tasks). */
 static inline void cnf_winograd_plan(cnf_conv2d_job *job, size_t itemsize, int workers) {
@@ -84,43 +101,45 @@ static inline void cnf_winograd_plan(cnf_conv2d_job *job, size_t itemsize, int w
   const ptrdiff_t m = job->algorithm, positions = (m + 2) * (m + 2), kc = 256, lanes = 16;
   const ptrdiff_t cg = s->c / s->groups, kg = s->k / s->groups;
   const ptrdiff_t tiles = s->n * cnf_ceil_div(s->oh, m) * cnf_ceil_div(s->ow, m);
-  job->row_chunk = cnf_even_chunk(tiles, CNF_BLOCK_TILES, workers);
+  job->row_chunk = cnf_even_chunk(tiles, cnf_winograd_block(s, positions, itemsize), workers);
   job->row_tasks = cnf_ceil_div(tiles, job->row_chunk);
-  const ptrdiff_t wanted = workers > 1 ? cnf_ceil_div(4 * workers, job->row_tasks * s->groups) : 1,
-                  most = cnf_ceil_div(kg, 3 * lanes);
-  job->col_tasks = wanted < most ? wanted : most;
+  const ptrdiff_t wanted = workers > 1 ? cnf_ceil_div(2 * workers, job->row_tasks * s->groups) : 1,
+                  most = cnf_ceil_div(kg, 2 * lanes), shares = wanted < most ? wanted : most;
+  job->col_chunk = cnf_ceil_div(cnf_ceil_div(kg, shares), 2 * lanes) * 2 * lanes;
+  job->col_tasks = cnf_ceil_div(kg, job->col_chunk);
   job->tasks = job->row_tasks * job->col_tasks * s->groups;
   job->splits = 1;
-  job->shared_bytes = (size_t)s->groups * positions * cg * (cnf_ceil_div(kg, lanes) * lanes) * itemsize;
-  const size_t v = (size_t)cnf_ceil_div(cg, kc) * positions * (job->row_chunk + 1) * (kc + 16);
-  const size_t product = (size_t)CNF_GROUP_PANELS * positions * (job->row_chunk * 3 * lanes + lanes),
-               packed = 9 * 16 * 3 * lanes;
-  const size_t convolve = (v + product + kc + 16) * itemsize + job->row_chunk * sizeof(void *);
-  job->scratch_bytes = ((convolve > packed * itemsize ? convolve : packed * itemsize) + 4095) / 4096 * 4096 + 64;
+  job->shared_bytes = s->groups * positions * cnf_winograd_strip(kg, cg) * itemsize;
+  const ptrdiff_t pieces = cnf_ceil_div(cg, kc);
+  const size_t v = pieces * positions * cnf_winograd_strip(cnf_ceil_div(cg, pieces), job->row_chunk),
+               product = positions * cnf_winograd_strip(job->col_chunk < kg ? job->col_chunk : kg, job->row_chunk),
+               packed = 9 * 16 * 2 * lanes;
+  job->scratch_bytes = cnf_whole_pages((v + product > packed ? v + product : packed) * itemsize);
 }
 
 /* Winograd backward_weight: chunks of channels x chunks of columns x splits of the tiles. The splits are a summation order,
  * so they follow the shape alone. */
 static inline void cnf_winograd_weight_plan(cnf_conv2d_job *job, size_t itemsize) {
   const cnf_conv2d *s = &job->shape;
-  const ptrdiff_t m = job->algorithm, positions = (m + 2) * (m + 2), kc = 256, lanes = 16;
+  const ptrdiff_t m = job->algorithm, positions = (m + 2) * (m + 2), lanes = 16, most = 64,
+                  rows = CNF_WINOGRAD_SUM_TILES;
   const ptrdiff_t cg = s->c / s->groups, kg = s->k / s->groups;
   const ptrdiff_t tiles = s->n * cnf_ceil_div(s->oh, m) * cnf_ceil_div(s->ow, m);
-  job->row_tasks = cnf_ceil_div(cg, 128);
-  job->row_chunk = cnf_ceil_div(cg, job->row_tasks);
-  job->col_chunk = cnf_ceil_div(cnf_ceil_div(kg, cnf_ceil_div(kg, 96)), lanes) * lanes;
+  job->row_chunk = cnf_ceil_div(cnf_ceil_div(cg, cnf_ceil_div(cg, most)), lanes) * lanes;
+  job->row_tasks = cnf_ceil_div(cg, job->row_chunk);
+  job->col_chunk = cnf_ceil_div(cnf_ceil_div(kg, cnf_ceil_div(kg, most)), lanes) * lanes;
   job->col_tasks = cnf_ceil_div(kg, job->col_chunk);
-  const ptrdiff_t blocks = cnf_ceil_div(tiles, CNF_BLOCK_TILES);
-  ptrdiff_t splits = cnf_ceil_div(16, job->row_tasks * job->col_tasks * s->groups);
-  if (splits > blocks / 2) splits = blocks / 2;
+  const ptrdiff_t blocks = cnf_ceil_div(tiles, rows);
+  ptrdiff_t splits = cnf_ceil_div(8, job->row_tasks * job->col_tasks * s->groups);
+  if (splits > blocks / 4) splits = blocks / 4;
   job->splits = splits > 1 ? splits : 1;
   job->tasks = job->row_tasks * job->col_tasks * s->groups * job->splits;
   job->shared_bytes = job->splits > 1 ? (size_t)job->splits * 9 * cg * s->k * itemsize : 0;
-  const size_t v = (size_t)CNF_BLOCK_TILES * (kc + 16), e = (size_t)CNF_BLOCK_TILES * job->col_chunk,
-               sums = (size_t)job->row_chunk * job->col_chunk;
   job->scratch_bytes =
-      ((positions * (v + e + sums) + 2 * (kc + 16)) * itemsize + job->row_chunk * sizeof(void *) + 4095) / 4096 * 4096 +
-      64;
+      cnf_whole_pages(positions *
+                      (cnf_winograd_strip(job->row_chunk, rows) + cnf_winograd_strip(job->col_chunk, rows) +
+                       cnf_winograd_strip(job->col_chunk, job->row_chunk)) *
+                      itemsize);
 }
 
 static inline ptrdiff_t cnf_winograd_tasks(const cnf_conv2d_job *job) {

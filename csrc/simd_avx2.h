@@ -196,6 +196,15 @@ INLINE double cnf_hmax_f64(__m256d a) {
   X(1, 3) X(2, 3) X(3, 3) X(4, 3)
 /* clang-format on */
 
+/* Winograd's products: every number of rows, so that none is computed in vain; channels a tile of backward_weight. */
+#define CNF_WINOGRAD_ROWS 6
+#define CNF_WINOGRAD_STEP 4
+/* clang-format off */
+#define CNF_WINOGRAD_TILES(X) \
+  X(1, 1) X(2, 1) X(3, 1) X(4, 1) X(5, 1) X(6, 1) \
+  X(1, 2) X(2, 2) X(3, 2) X(4, 2) X(5, 2) X(6, 2)
+/* clang-format on */
+
 #define U __m256i
 #define UL 4
 #define u_set1(x) _mm256_set1_epi64x((long long)(x))

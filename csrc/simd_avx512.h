@@ -106,6 +106,15 @@ INLINE void cnf_store_words512(uint32_t *p, __m512i a, __m512i b, __m512i c, __m
   X(1, 3) X(2, 3) X(4, 3) X(6, 3) X(8, 3)
 /* clang-format on */
 
+/* Winograd's products: every number of rows, so that none is computed in vain; channels a tile of backward_weight. */
+#define CNF_WINOGRAD_ROWS 14
+#define CNF_WINOGRAD_STEP 8
+/* clang-format off */
+#define CNF_WINOGRAD_TILES(X) \
+  X(1, 1) X(2, 1) X(3, 1) X(4, 1) X(5, 1) X(6, 1) X(7, 1) X(8, 1) X(9, 1) X(10, 1) X(11, 1) X(12, 1) X(13, 1) X(14, 1) \
+  X(1, 2) X(2, 2) X(3, 2) X(4, 2) X(5, 2) X(6, 2) X(7, 2) X(8, 2) X(9, 2) X(10, 2) X(11, 2) X(12, 2) X(13, 2) X(14, 2)
+/* clang-format on */
+
 #define U __m512i
 #define UL 8
 #define u_set1(x) _mm512_set1_epi64((long long)(x))

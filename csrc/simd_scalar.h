@@ -105,6 +105,15 @@ INLINE T CNF_NAME(ldexp2)(T a, T n) { /* in two steps, so that neither factor le
   X(1, 3) X(2, 3) X(3, 3) X(4, 3)
 /* clang-format on */
 
+/* Winograd's products: every number of rows, so that none is computed in vain; channels a tile of backward_weight. */
+#define CNF_WINOGRAD_ROWS 4
+#define CNF_WINOGRAD_STEP 4
+/* clang-format off */
+#define CNF_WINOGRAD_TILES(X) \
+  X(1, 1) X(2, 1) X(3, 1) X(4, 1) \
+  X(1, 2) X(2, 2) X(3, 2) X(4, 2)
+/* clang-format on */
+
 /* 64-bit lanes for random words */
 #define U uint64_t
 #define UL 1

@@ -15,6 +15,9 @@
 #undef CNF_ROWS_3
 #undef CNF_SIGN
 #undef CNF_TILES
+#undef CNF_WINOGRAD_ROWS
+#undef CNF_WINOGRAD_STEP
+#undef CNF_WINOGRAD_TILES
 #undef CNF_UINT
 #undef F
 #undef I
