@@ -106,6 +106,7 @@ def _default():
 
 
 cdef int _limit = _default()
+cdef int _openmp_limit = omp_get_max_threads()
 _local = threading.local()
 
 
@@ -124,7 +125,8 @@ def set_num_threads(num_threads):
     Parameters
     ----------
     num_threads : int
-        At least 1; more than 256 counts as 256 (in a build without OpenMP, more than 1 as 1). Results do not depend on it, not even in the last bit.
+        At least 1; more than 256 counts as 256 (in a build without OpenMP, more than 1 as 1). Results do not depend on
+        it, not even in the last bit.
 
     Raises
     ------
@@ -137,8 +139,13 @@ def set_num_threads(num_threads):
 
 def get_num_threads():
     """How many threads an op may use: the innermost `threads` block, `set_num_threads`, ``CNNFAST_NUM_THREADS``,
-    ``OMP_NUM_THREADS``, or the CPUs this process may use (affinity and cgroup quota)."""
-    return getattr(_local, "limit", None) or _limit
+    ``OMP_NUM_THREADS``, or the CPUs this process may use (affinity and cgroup quota). A lower limit that was set for this
+    Python thread through OpenMP since (`threadpoolctl`) is obeyed."""
+    own = getattr(_local, "limit", None)
+    if own:
+        return own
+    cdef int granted = omp_get_max_threads()
+    return granted if granted < _openmp_limit and granted < _limit else _limit
 
 
 @contextmanager

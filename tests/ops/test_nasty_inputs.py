@@ -438,26 +438,28 @@ def test_strides_beyond_32_bits():
         ("ops.conv2d(x, x, padding=2**19)", "4 TiB"),
         ("ops.conv2d_backward_input(np.broadcast_to(x, (2**20, 2**20, 1, 1)), x, (2**20, 2**20, 1, 1))", "4 TiB"),
         ("ops.matmul(np.broadcast_to(x[0, 0], (2**20, 1)), np.broadcast_to(x[0, 0], (1, 2**20)))", "4 TiB"),
+        ("ops.conv2d(np.broadcast_to(x, (2**31, 1, 1, 1)), x)", "8 GiB"),
     ],
 )
 def test_too_large_an_output_is_a_memory_error(call, size):
     code = f"""
 import resource, time
-resource.setrlimit(resource.RLIMIT_AS, (16 << 30, 16 << 30))
+resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))
 import numpy as np
 from cnnfast import ops
 x = np.ones((1, 1, 1, 1), np.float32)
-start = time.monotonic()
+start = time.process_time()
 try:
     {call}
 except MemoryError as error:
-    assert time.monotonic() - start < 1
+    assert time.process_time() - start < 1
     assert ops.conv2d(x, x) == 1
     print(error)
 """
     child = run_python(code)
     assert child.returncode == 0, child.stderr
-    assert re.search(r"Unable to allocate 4(\.00)? TiB for an array with shape \(", child.stdout), child.stdout
+    message = child.stdout.replace(".00", "")  # NumPy's own words, where it was NumPy that refused
+    assert message.startswith(f"Unable to allocate {size} for an array with shape ("), message
 
 
 # --- matmul --------------------------------------------------------------------------------------------------------------
