@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import signal
+import sys
 import threading
 import time
 import warnings
@@ -464,21 +465,29 @@ def test_predict_sees_the_weights_of_whole_steps():
 
 
 def test_many_threads_predict_with_one_model():
+    """24 Python threads that start together and are switched as often as Python can."""
     model = every_layer()
     expected = model.predict(X, verbose=0)
-    failures = []
+    start, failures, done = threading.Barrier(24), [], []
 
     def work():
-        for _ in range(5):
-            if not (model.predict(X, verbose=0) == expected).all():
+        start.wait()
+        for i in range(20):
+            if not (model.predict(X, verbose=0) == expected).all() or not (model(X[i : i + 1]) == expected[i]).all():
                 failures.append(1)
+        done.append(1)
 
-    threads = [threading.Thread(target=work) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    assert not failures and not any(thread.is_alive() for thread in threads)
+    threads = [threading.Thread(target=work) for _ in range(24)]
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(120)
+    finally:
+        sys.setswitchinterval(before)
+    assert not failures and len(done) == 24
     assert all(layer._saved is None for layer in model.layers)
 
 
