@@ -6,7 +6,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 SOURCES := pyproject.toml setup.py $(shell find csrc cnnfast -name '*.[ch]' -o -name '*.inc' -o -name '*.py[xd]')
 
-.PHONY: demo test nightly lint format bench bench-kernels bench-networks bench-footprint bench-accuracy bench-peers build clean
+.PHONY: demo test nightly docs lint format bench bench-kernels bench-networks bench-footprint bench-accuracy bench-peers build clean
 
 demo: $(VENV)/with-image,plot   # train on the digits that come with the package; pictures into demo/
 	$(BIN)/python examples/digits.py --out demo
@@ -16,6 +16,9 @@ test: $(VENV)/with-test   # make test ARGS="-k conv2d -x"
 
 nightly: $(VENV)/with-test,examples   # the long checks; Fashion-MNIST in full among them
 	$(BIN)/python -m pytest -m nightly $(ARGS)
+
+docs: $(VENV)/with-docs   # the site, course and all, into docs/_build/html
+	$(BIN)/python -m sphinx -M html docs docs/_build --fail-on-warning --keep-going --quiet $(ARGS)
 
 lint: $(VENV)/with-dev
 	$(BIN)/ruff check .
@@ -41,7 +44,7 @@ build: $(VENV)/with-dev   # dist/: source archive and wheel
 	$(BIN)/python -m build
 
 clean:
-	rm -rf $(VENV) build dist demo
+	rm -rf $(VENV) build dist demo docs/_build docs/curso
 
 # The package, in place, with the extras named after "with-".
 $(VENV)/with-%: $(SOURCES) | $(BIN)/python

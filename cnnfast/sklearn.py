@@ -219,7 +219,7 @@ class CNNClassifier(ClassifierMixin, _Estimator):
     image_shape_ : (height, width, channels) or None
     n_features_in_ : int
         Values of a sample, of an image too.
-    feature_names_in_ : ndarray (n_features_in_,)
+    feature_names_in_ : ndarray (features,)
         Only if X had names.
     history_ : dict of str to list of float
         By epoch: "loss", "val_loss".

@@ -119,7 +119,7 @@ class History(Callback):
     Attributes
     ----------
     history : dict of str to list of float
-        A value for each epoch: "loss", the metrics, and the same of the validation data with "val_" before.
+        A value for each epoch: "loss", the metrics, and the same of the validation data with ``val_`` before.
     epoch : list of int
         Numbers of the epochs, from 0.
     """

@@ -80,7 +80,7 @@ def layer_norm(
     Parameters
     ----------
     x : array_like
-        float32 or float64, (..., *normalized_shape).
+        float32 or float64, ``(..., *normalized_shape)``.
     normalized_shape : int or sequence of int
         Sizes of the axes that share a mean.
     weight, bias : array_like, optional
