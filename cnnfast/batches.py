@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .arrays import as_array, is_array_like
+from .arrays import is_array_like
+from .ops.check import any_array
 
 
 class Batch(NamedTuple):
@@ -26,8 +27,8 @@ class ArrayBatches:
     """Batches of whole arrays; every epoch may have its own order."""
 
     def __init__(self, function: str, x: Any, y: Any = None, sample_weight: Any = None, batch_size: Any = None) -> None:
-        self.x = as_array(x)
-        self.y = None if y is None else as_array(y)
+        self.x = any_array(x, function, "x")
+        self.y = None if y is None else any_array(y, function, "y")
         self.batch_size = 32 if batch_size is None else whole(function, "batch_size", batch_size, 1)
         if self.x.dtype.kind not in "fiub":
             raise TypeError(f"{function}: x must be numbers, got dtype {self.x.dtype}")
@@ -134,7 +135,7 @@ def _yields_batches(x: Any) -> bool:
 
 def weights(function: str, sample_weight: Any, samples: int) -> np.ndarray:
     """Return one weight for each sample."""
-    w = as_array(sample_weight)
+    w = any_array(sample_weight, function, "sample_weight")
     if w.dtype.kind not in "fiub":
         raise TypeError(f"{function}: sample_weight must be numbers, got dtype {w.dtype}")
     if w.ndim != 1 or len(w) != samples:

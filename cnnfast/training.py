@@ -19,13 +19,13 @@ import numpy as np
 from . import losses as losses_module
 from . import metrics as metrics_module
 from . import optimizers
-from .arrays import as_array
 from .batches import ArrayBatches, Batch, Batches, IterableBatches, batches, class_weights, whole
 from .callbacks import BackupAndRestore, Callback, CallbackList, History, TerminateOnNaN
 from .callbacks.backup import Position
 from .callbacks.progress import ProgressLine, TestProgressLine, verbosity
 from .concurrency import StepLock, uninterrupted
 from .losses import Loss
+from .ops.check import any_array
 from .optimizers import Optimizer
 from .registry import serialize
 from .scores import Scores
@@ -457,7 +457,7 @@ class Trainer(_Base):
     def predict_on_batch(self, x: Any) -> np.ndarray:
         """Return the network's outputs for one batch."""
         self._require("predict_on_batch", compiled=False)
-        x = as_array(x)
+        x = any_array(x, "predict_on_batch", "x")
         self._check_shape("predict_on_batch", x)
         with self._lock.reading():
             return self.forward(x.astype(self.dtype, copy=False))

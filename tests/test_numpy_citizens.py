@@ -6,9 +6,10 @@ import pathlib
 import numpy as np
 import pytest
 from harness import assert_exact, assert_meaningful, assert_within, gamma, integers, run_python
+from nets import compiled, images, small
 from scipy import ndimage, signal, sparse
 
-from cnnfast import ops
+from cnnfast import losses, metrics, ops
 
 EXAMPLES = pathlib.Path(__file__).parents[1] / "examples"
 DTYPES = [np.float32, np.float64]
@@ -201,6 +202,114 @@ def test_arrays_of_any_kind(wrap, dtype, rng):
     assert_exact(ops.softmax(wrap(bias)), ops.softmax(bias))
     for a, copy in zip((x, weight, bias), copies):
         assert_exact(a, copy)
+
+
+def calls(rng, dtype):
+    """A call of every op that takes arrays: (arguments, keywords, numbers of the arguments that change in place)."""
+    x, dy, p, q = (np.abs(integers(rng, (2, 4, 6, 3), dtype)) / 8 + dtype(0.1) for _ in range(4))
+    w, b, y = integers(rng, (3, 3, 3, 4), dtype), integers(rng, 4, dtype), integers(rng, (2, 4, 6, 4), dtype)
+    c, flat, rows, shape = x[0, 0, 0], x.ravel(), x[0, 0], x.shape
+    chances, losses, half = np.full((6, 3), 1 / 3, dtype), flat[:6], dtype(0.5)
+    labels, target, targets = np.array([0, 1, 2, 0, 1, 2]), np.eye(3, dtype=dtype)[[0, 1, 2, 0, 1, 2]], np.round(q.clip(0, 1))
+    pooled, indices = ops.max_pool2d(x, 2, return_indices=True)
+    top, where = ops.global_max_pool2d(x, return_indices=True)
+    each, places, flips = np.array([0.1, 0.2]), np.array([0, 1]), np.array([True, False])
+    matrix, drawn = ops.rotation2d(each, shape[1:3]), dict(seed=1, step=2)
+    pointwise = ("relu", "silu", "gelu", "elu", "leaky_relu", "sigmoid", "tanh", "softmax")
+    table = {
+        **{name: ((x,), {}) for name in (*pointwise, "exp", "log")},
+        **{f"{name}_backward": ((dy, x), {}) for name in pointwise},
+        "adam_step": ((flat, p.ravel(), q.ravel(), dy.ravel()), dict(lr=0.1, beta_1=0.9, beta_2=0.9, eps=0.1, step=1), 0, 2, 3),
+        "rmsprop_step": ((flat, p.ravel(), q.ravel()), dict(lr=0.1, rho=0.9, eps=0.1), 0, 2),
+        "sgd_step": ((flat, p.ravel()), dict(lr=0.1), 0),
+        "moving_average": ((x, p, 0.9), {}),
+        "add": ((x, dy), {}), "matmul": ((rows, rows.T), {}), "dense": ((x, w[0, 0], b), {}),
+        "dense_backward_bias": ((y,), {}), "dense_backward_input": ((y, w[0, 0]), {}), "dense_backward_weight": ((x, y), {}),
+        "adjust_brightness": ((x, each, (0, 1)), {}), "adjust_brightness_backward": ((dy, x, each, (0, 1)), {}),
+        "adjust_contrast": ((x, each, (0, 1)), {}), "adjust_contrast_backward": ((dy, x, each, (0, 1)), {}),
+        "affine2d": ((x, matrix), {}), "affine2d_backward": ((dy, matrix), {}), "rotation2d": ((each, (4, 6)), {}),
+        "translation2d": ((each, each, (4, 6)), {}), "flip2d": ((x, flips, flips), {}), "rescale": ((x, half, half), {}),
+        "crop2d": ((x, places, places, 2, 3), {}), "crop2d_backward": ((dy[:, :2, :3], places, places, shape), {}),
+        "avg_pool2d": ((x, 2), {}), "avg_pool2d_backward": ((pooled, shape, 2), {}), "max_pool2d": ((x, 2), {}),
+        "max_pool2d_backward": ((pooled, indices, shape, 2), {}), "global_avg_pool2d": ((x,), {}),
+        "global_avg_pool2d_backward": ((top, shape), {}), "global_max_pool2d": ((x,), {}),
+        "global_max_pool2d_backward": ((top, where, shape), {}),
+        "batch_norm": ((x, c, c, c, c), {}), "batch_norm_backward": ((dy, x, c, c, c), {}), "batch_norm_stats": ((x,), {}),
+        "group_norm": ((x, 3, c, c), {}), "group_norm_backward": ((dy, x, 3, c), {}),
+        "layer_norm": ((x, 3, c, c), {}), "layer_norm_backward": ((dy, x, 3, c), {}),
+        "binary_cross_entropy": ((p.clip(0, 1), targets), {}),
+        "binary_cross_entropy_backward": ((dy, p.clip(0, 1) / 2, targets), {}),
+        "cross_entropy": ((chances, labels), {}), "cross_entropy_backward": ((losses, chances, target), {}),
+        "mse_loss": ((x, p), {}), "mse_loss_backward": ((dy[..., 0], x, p), {}),
+        "sigmoid_cross_entropy": ((x, targets), {}), "sigmoid_cross_entropy_backward": ((dy, x, targets), {}),
+        "softmax_cross_entropy": ((rows, labels), {}), "softmax_cross_entropy_backward": ((losses, chances, labels), {}),
+        "conv2d": ((x, w, b, 1, "same"), {}), "conv2d_backward_bias": ((y,), {}),
+        "conv2d_backward_input": ((y, w, shape, 1, 1), {}), "conv2d_backward_weight": ((x, y, w.shape, 1, 1), {}),
+        "dropout": ((x, 0.5), drawn), "dropout_backward": ((dy, 0.5), drawn), "dropout2d": ((x, 0.5), drawn),
+        "dropout2d_backward": ((dy, 0.5), drawn), "pad2d": ((x, 1), {}), "pad2d_backward": ((dy, 1), {}),
+        "prelu": ((x, c[None, None]), {}), "prelu_backward": ((dy, x, c[None, None]), {}),
+        "upsample2d": ((x, 2), {}), "upsample2d_backward": ((dy, 2), {}),
+    }  # fmt: skip
+    return {name: (arguments, keywords, in_place) for name, (arguments, keywords, *in_place) in table.items()}
+
+
+NO_ARRAYS = {"clear_cache", "get_num_threads", "random_uniform", "set_num_threads", "threads"}
+
+
+def test_every_op_is_called_below(rng):
+    assert set(calls(rng, np.float64)) | NO_ARRAYS == set(ops.__all__)
+
+
+@pytest.mark.parametrize("wrap", [OnlyArray, OnlyDlpack, OldDlpack, memoryview])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", sorted(set(ops.__all__) - NO_ARRAYS))
+def test_every_op_takes_arrays_of_any_kind(name, dtype, wrap, rng):
+    """Nothing but what changes in place has to be NumPy's; and nothing else changes."""
+    arguments, keywords, in_place = calls(rng, dtype)[name]
+
+    def run(wrap):
+        copies = [a.copy() if isinstance(a, np.ndarray) else a for a in arguments]
+        given = [wrap(a) if isinstance(a, np.ndarray) and i not in in_place else a for i, a in enumerate(copies)]
+        result = getattr(ops, name)(*given, **keywords)
+        for i, (before, after) in enumerate(zip(arguments, copies)):
+            if isinstance(before, np.ndarray) and i not in in_place:
+                np.testing.assert_array_equal(after, before)
+        return [*(result if isinstance(result, tuple) else [result]), *(copies[i] for i in in_place)]
+
+    expected, results = run(lambda a: a), run(wrap)
+    assert any(isinstance(e, np.ndarray) for e in expected)
+    for a, b in zip(results, expected):
+        assert type(a) is type(b)
+        if a is not None:
+            assert_exact(a, b)
+
+
+@pytest.mark.parametrize("wrap", WRAPPERS)
+def test_networks_take_arrays_of_any_kind(wrap):
+    x, y = images()
+    weight, one_hot = np.linspace(0.5, 2, len(x)), np.eye(3, dtype=np.float32)[y]
+
+    def run(wrap):
+        model = compiled(small())
+        fitted = model.fit(wrap(x), wrap(y), verbose=0, sample_weight=wrap(weight), validation_data=(wrap(x), wrap(y)),
+                           batch_size=20).history  # fmt: skip
+        model.fit([(wrap(x), wrap(y), wrap(weight))], verbose=0)
+        numbers = [*model.train_on_batch(wrap(x), wrap(y), sample_weight=wrap(weight)),
+                   *model.test_on_batch(wrap(x), wrap(y)), *model.evaluate(wrap(x), wrap(y), verbose=0)]  # fmt: skip
+        model.set_weights([wrap(w) for w in model.get_weights()])
+        loss = losses.CategoricalCrossentropy()(wrap(one_hot), wrap(model.predict(x, verbose=0)), wrap(weight))
+        accuracy = metrics.CategoricalAccuracy()(wrap(one_hot), wrap(model.predict(x, verbose=0)), wrap(weight))
+        auc = metrics.AUC()(wrap(one_hot), wrap(model.predict(x, verbose=0)))
+        matrix = metrics.confusion_matrix(wrap(y), wrap(model.predict(x, verbose=0).argmax(1)))
+        outputs = [model.predict(wrap(x), verbose=0, batch_size=20), model.predict_on_batch(wrap(x)), model(wrap(x)),
+                   model.layers[0](wrap(x)), model.predict(iter([wrap(x), wrap(x)]), verbose=0)]  # fmt: skip
+        return fitted, [*numbers, loss, accuracy, auc, matrix.tolist()], outputs
+
+    (history, numbers, outputs), expected = run(wrap), run(lambda a: a)
+    assert (history, numbers) == expected[:2]
+    for a, b in zip(outputs, expected[2]):
+        assert type(a) is np.ndarray
+        np.testing.assert_array_equal(a, b)
 
 
 def test_dlpack_of_views_and_of_read_only_arrays(rng):

@@ -11,6 +11,7 @@ import numpy as np
 from .. import initializers
 from ..activations import ActivationFunction
 from ..arrays import as_array
+from ..ops.check import any_array
 from ..parameters import Block, Parameter
 from ..registry import Configurable, reject_unknown, snake_case
 from ._arguments import Shape
@@ -248,7 +249,9 @@ class Layer(Configurable):
 
     def __call__(self, x: Any, training: bool = False) -> np.ndarray:
         """Check `x`, cast it to the layer's dtype, and return `forward(x)`; builds the layer at the first call."""
-        x = as_array(x)
+        x = any_array(x, type(self).__name__, "x")
+        if x.dtype.kind not in "fiub":
+            raise TypeError(f"{type(self).__name__}: x must be numbers, got dtype {x.dtype}")
         if not self.built:
             self.build((None, *x.shape[1:]))
         if x.shape[1:] != self.input_shape[1:]:

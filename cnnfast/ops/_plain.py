@@ -6,20 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays import as_array
+from .check import any_array, bad_dtype
 
 quiet = np.errstate(invalid="ignore", over="ignore")  # as the kernels: NaN and infinity are answers, not warnings
 
 
 def array(x: Any, func: str, name: str, ndim: int | None = None, like: np.ndarray | None = None) -> np.ndarray:
     """Return `x` as a float32 or float64 array, of `like`'s dtype if there is one; no copy that isn't needed."""
-    if isinstance(x, np.ma.MaskedArray):
-        raise TypeError(f"{func}: {name} must not be a masked array (masked values would be ignored); use x.filled(value)")
-    if x is None or isinstance(x, (str, bytes)):
-        raise TypeError(f"{func}: {name} must be an array, got {type(x).__name__}")
-    a = np.asarray(as_array(x))
+    a = np.asarray(any_array(x, func, name))
     if a.dtype.newbyteorder("=") not in (np.float32, np.float64):
-        raise TypeError(f"{func}: {name} must be float32 or float64, got {a.dtype}")
+        raise bad_dtype(a, func, name)
     if like is not None and a.dtype.newbyteorder("=") != like.dtype:
         raise TypeError(f"{func}: {name} must have the dtype of the other arrays, {like.dtype}, got {a.dtype}")
     if ndim is not None and a.ndim != ndim:

@@ -2,6 +2,10 @@
 
 cimport numpy as cnp
 
+# An array of any dtype, or the error that says why x is none; and the error for a dtype that is not float32 or float64.
+cpdef object any_array(object x, str func, str name)
+cpdef object bad_dtype(cnp.ndarray a, str func, str name)
+
 # A C-contiguous, aligned, native float32/float64 array with the values of x (x itself if it is one already);
 # ndim < 0: any. A copy is made only where the layout demands it.
 cdef cnp.ndarray as_array(object x, str func, str name, int ndim=*)

@@ -11,8 +11,10 @@ cnp.import_array()
 cdef Py_ssize_t BIG = (1 << 62)
 
 
-cdef object _not_an_array(object x, str func, str name):
-    """Turn array-likes into arrays, refusing what would silently mean something else."""
+cpdef object any_array(object x, str func, str name):
+    """Turn array-likes of any dtype into arrays, refusing what would silently mean something else."""
+    if type(x) is cnp.ndarray:
+        return x
     if isinstance(x, np.ma.MaskedArray):
         raise TypeError(f"{func}: {name} must not be a masked array (masked values would be ignored); use x.filled(value)")
     if isinstance(x, (str, bytes)) or x is None:
@@ -31,7 +33,7 @@ cdef object _not_an_array(object x, str func, str name):
         raise TypeError(f"{func}: {name} can't be read as an array, got {type(x).__name__}: {error}") from None
 
 
-cdef object _bad_dtype(cnp.ndarray a, str func, str name):
+cpdef object bad_dtype(cnp.ndarray a, str func, str name):
     is_table = a.dtype.kind == "O" and a.ndim > 0  # pandas: a column that may have missing values
     hint = f"; use {name}.astype(np.float32)" if a.dtype.kind in "iufb" or is_table else ""
     return TypeError(f"{func}: {name} must be float32 or float64, got {a.dtype}{hint}")
@@ -45,10 +47,10 @@ cdef cnp.ndarray as_array(object x, str func, str name, int ndim=-1):
     elif isinstance(x, cnp.ndarray) and not isinstance(x, np.ma.MaskedArray):
         a = <cnp.ndarray>np.asarray(x)
     else:
-        a = <cnp.ndarray>_not_an_array(x, func, name)
+        a = <cnp.ndarray>any_array(x, func, name)
     typenum = cnp.PyArray_TYPE(a)
     if typenum != cnp.NPY_FLOAT and typenum != cnp.NPY_DOUBLE:
-        raise _bad_dtype(a, func, name)
+        raise bad_dtype(a, func, name)
     if ndim >= 0 and cnp.PyArray_NDIM(a) != ndim:
         raise ValueError(f"{func}: {name} must be {ndim}-D, got shape {(<object>a).shape}")
     if not (cnp.PyArray_IS_C_CONTIGUOUS(a) and cnp.PyArray_ISBEHAVED_RO(a)):

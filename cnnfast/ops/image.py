@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 
 from ._plain import array, back, choice, deliver, last, number, quiet, same, whole
+from .check import any_array
 
 MODES = ("constant", "nearest", "wrap", "reflect")
 
 
 def _samples(value: Any, n: int, func: str, name: str, kind: str = "f") -> np.ndarray:
     """One number for each of the `n` samples (or one for all)."""
-    a = np.asarray(value)
+    a = any_array(value, func, name)
     if a.dtype.kind not in {"f": "iuf", "i": "iu", "b": "b"}[kind]:
         raise TypeError(f"{func}: {name} must be {dict(f='numbers', i='ints', b='bools')[kind]}, got {value!r}")
     if a.shape not in ((), (n,)):
@@ -48,7 +49,7 @@ def rescale(x: Any, scale: Any, offset: Any = 0.0, *, out: np.ndarray | None = N
     x = array(x, "rescale", "x")
     factors = []
     for value, name in ((scale, "scale"), (offset, "offset")):
-        a = np.asarray(value)
+        a = any_array(value, "rescale", name)
         if a.dtype.kind not in "iuf":
             raise TypeError(f"rescale: {name} must be numbers, got {value!r}")
         try:
@@ -301,7 +302,7 @@ def _corner_pixels(
 
 
 def _matrices(matrix: Any, n: int, func: str) -> np.ndarray:
-    a = np.asarray(matrix)
+    a = any_array(matrix, func, "matrix")
     if a.dtype.kind not in "iuf":
         raise TypeError(f"{func}: matrix must be numbers, got {a.dtype}")
     if a.shape not in ((2, 3), (n, 2, 3)):
@@ -396,7 +397,7 @@ def _planned(x: np.ndarray, matrix: Any, mode: str, interpolation: str, func: st
 
 def translation2d(down: Any, right: Any, size: Sequence[int]) -> np.ndarray:
     """Matrices for `affine2d` that shift images of `size` (height, width) by fractions of it, (N,) each."""
-    n = np.size(down)
+    n = any_array(down, "translation2d", "down").size
     matrix = np.tile(np.eye(2, 3), (n, 1, 1))
     for row, shift in enumerate((down, right)):
         matrix[:, row, 2] = -_samples(shift, n, "translation2d", ("down", "right")[row]) * size[row]
@@ -411,7 +412,7 @@ def rotation2d(turns: Any, size: Sequence[int]) -> np.ndarray:
     turns : array_like (N,)
         Angles as fractions of a full turn.
     """
-    n = np.size(turns)
+    n = any_array(turns, "rotation2d", "turns").size
     angle = 2 * np.pi * _samples(turns, n, "rotation2d", "turns")
     cos, sin = np.cos(angle), np.sin(angle)
     matrix = np.empty((n, 2, 3))

@@ -7,7 +7,7 @@ import numpy as np
 cimport numpy as cnp
 from libc.stddef cimport ptrdiff_t
 
-from cnnfast.ops.check cimport as_array, as_like, as_same, deliver, number, result
+from cnnfast.ops.check cimport any_array, as_array, as_like, as_same, deliver, number, result
 from cnnfast.ops.cpu cimport cnf_kernel, cnf_rows, kernels
 from cnnfast.ops.elementwise cimport elementwise
 from cnnfast.ops.rows cimport rows_along, run_rows
@@ -27,7 +27,7 @@ cdef cnp.ndarray _target(cnf_rows *job, object target, cnp.ndarray x, str func):
     cdef Py_ssize_t i
     cdef const ptrdiff_t *labels
     cdef cnp.ndarray t
-    given = np.asarray(target)
+    given = any_array(target, func, "target")
     if given.dtype.kind not in "iu":
         if given.dtype.kind != "f":
             raise TypeError(

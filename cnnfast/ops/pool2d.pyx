@@ -4,7 +4,9 @@ import numpy as np
 
 cimport numpy as cnp
 
-from cnnfast.ops.check cimport as_array, deliver, integer, is_channels_first, padding2d, pair, result, to_first, to_last
+from cnnfast.ops.check cimport (
+    any_array, as_array, deliver, integer, is_channels_first, padding2d, pair, result, to_first, to_last,
+)
 from cnnfast.ops.cpu cimport cnf_kernel, cnf_pool2d, cnf_pool2d_job, kernels
 from cnnfast.ops.memory cimport empty
 from cnnfast.ops.threads cimport run, thread_count
@@ -149,7 +151,7 @@ cdef cnp.ndarray _gradient(object dy, str func, tuple shape, bint first):
 
 cdef cnp.ndarray _indices(object indices, str func, object dtype, tuple shape):
     """The indices of a forward pass: kind and shape checked, native and contiguous."""
-    a = np.asarray(indices)
+    a = any_array(indices, func, "indices")
     if a.dtype.newbyteorder("=") != dtype:
         raise TypeError(f"{func}: indices must be {np.dtype(dtype)} as returned by the forward pass, got {a.dtype}")
     if a.shape != shape:

@@ -565,7 +565,7 @@ ERRORS = [
     ),
     (backward(indices=INDICES.astype(np.int32)), TypeError, r"max_pool2d_backward: indices must be uint8 .*got int32"),
     (backward(indices=INDICES.tolist()), TypeError, r"indices must be uint8 .*got int64"),
-    (backward(indices=None), TypeError, r"indices must be uint8"),
+    (backward(indices=None), TypeError, r"indices must be an array, got NoneType"),
     (
         backward(indices=changed(INDICES, (1, 1, 1, 2), 9)),
         ValueError,
