@@ -217,8 +217,11 @@ def max_pool2d_backward(
     dilation=1,
     ceil_mode=False,
     *,
+    y=None,
     data_format="channels_last",
 ):
+    """With `y`, the pooled output, also back through a ReLU before the pooling."""
+    dy = dy if y is None else relu_backward(dy, y)
     dy, indices, kernel = _nhwc(_array(dy), data_format), _nhwc(np.asarray(indices), data_format), _pair(kernel_size)
     shape = _nhwc_shape(input_shape, data_format)
     _, _, taps = _windows(shape[1:3], kernel, kernel if stride is None else stride, padding, dilation, ceil_mode)
@@ -318,9 +321,10 @@ def relu(x):
     return np.where(x.real < 0, 0, x)
 
 
-def relu_backward(dy, x):
+def relu_backward(dy, x, *, return_dbias=False):
     """`x` may be the output too: both have the same sign."""
-    return np.where(_array(x).real > 0, _array(dy), 0)
+    dx = np.where(_array(x).real > 0, _array(dy), 0)
+    return (dx, dx.sum(tuple(range(dx.ndim - 1)))) if return_dbias else dx
 
 
 def leaky_relu(x, negative_slope=0.01):
@@ -410,10 +414,13 @@ def softmax_backward(dy, y, axis=-1):
 # --- batch norm, dropout -------------------------------------------------------------------------------------------------
 
 
-def batch_norm(x, mean, var, weight=None, bias=None, eps=1e-5, *, activation=None, data_format="channels_last"):
+def batch_norm(
+    x, mean, var, weight=None, bias=None, eps=1e-5, *, residual=None, activation=None, data_format="channels_last"
+):
     y = (_nhwc(_array(x), data_format) - mean) / np.sqrt(_array(var) + eps)
     y = y if weight is None else y * weight
-    return _like(_activate(y if bias is None else y + bias, activation), data_format)
+    y = _like(y if bias is None else y + bias, data_format)
+    return _activate(y if residual is None else y + _array(residual), activation)
 
 
 def batch_norm_stats(x, *, data_format="channels_last"):
@@ -424,15 +431,35 @@ def batch_norm_stats(x, *, data_format="channels_last"):
     return mean, ((x - mean) ** 2).mean(axes)
 
 
-def batch_norm_backward(dy, x, mean, var, weight=None, eps=1e-5, *, training=True, data_format="channels_last"):
+def batch_norm_backward(
+    dy,
+    x,
+    mean,
+    var,
+    weight=None,
+    eps=1e-5,
+    *,
+    bias=None,
+    activation=None,
+    y=None,
+    return_dresidual=False,
+    training=True,
+    data_format="channels_last",
+):
     """``(dx, dweight, dbias)``. In training `mean` and `var` are those of `x` and pass their own gradient on."""
-    dy, x = _nhwc(_array(dy), data_format), _nhwc(_array(x), data_format)
+    if activation == "relu":
+        dy = relu_backward(
+            dy, batch_norm(x, mean, var, weight, bias, eps, data_format=data_format) if y is None else y
+        )
+    dresidual = _array(dy)
+    dy, x = _nhwc(dresidual, data_format), _nhwc(_array(x), data_format)
     axes = tuple(range(x.ndim - 1))
     scale = 1 / np.sqrt(_array(var) + eps)
     normal = (x - mean) * scale
     dweight, dbias = (dy * normal).sum(axes), dy.sum(axes)
     dx = dy - (dbias + normal * dweight) / (x.size // x.shape[-1]) if training else dy
-    return _like(dx * (scale if weight is None else scale * weight), data_format), dweight, dbias
+    grads = _like(dx * (scale if weight is None else scale * weight), data_format), dweight, dbias
+    return (*grads, dresidual) if return_dresidual else grads
 
 
 def moving_average(average, value, momentum):

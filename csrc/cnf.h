@@ -19,7 +19,7 @@ typedef struct {
 
 enum { CNF_SCALAR, CNF_AVX2, CNF_AVX512, CNF_ISA_COUNT };
 enum { CNF_F32, CNF_F64, CNF_DTYPE_COUNT };
-enum { CNF_LINEAR, CNF_RELU, CNF_SIGMOID }; /* activations that an epilogue can apply */
+enum { CNF_LINEAR, CNF_RELU, CNF_SIGMOID, CNF_ACTIVATIONS }; /* activations that an epilogue can apply */
 
 extern const cnf_kernels *const cnf_table[CNF_ISA_COUNT][CNF_DTYPE_COUNT];
 extern const char *const cnf_isa_names[CNF_ISA_COUNT];
@@ -51,13 +51,15 @@ typedef struct
 
 typedef struct { /* x, dy, y: rows of `period` columns; a task covers `rows` of them, a chunk (norm.inc) */
   const void *x, *dy, *mean, *var, *weight, *bias; /* weight, bias may be NULL */
+  const void *residual, *output;                   /* added before the activation; what came after it; or NULL */
   void *y, *first, *second;                        /* first, second: a value a channel */
-  void *tiled, *partial;                           /* workspace of 4 and of 3 * chunks periods */
+  void *gated;                                     /* where the gradient before the activation goes, or NULL */
+  void *tiled, *partial;                           /* workspace of 5 and of 3 * chunks periods */
   double *merged;                                  /* workspace of 2 * channels */
   ptrdiff_t channels, period, rows, chunks;
   ptrdiff_t all_rows, tail; /* whole rows, and how much of another */
   double eps;
-  int mode;
+  int mode, activation;
 } cnf_norm;
 
 typedef struct { /* task t covers elements [t*chunk, min(n, (t+1)*chunk)) */
@@ -78,8 +80,8 @@ typedef struct { /* param, m (velocity or mean gradient), v (mean squared gradie
 
 typedef struct { /* pooling: forward x -> y and indices; backward x is dy, y is dx. Task t covers `chunk` rows of y */
   cnf_pool2d shape;
-  const void *x;
-  void *y, *indices; /* indices: NULL if nobody asked */
+  const void *x, *output; /* output: the maxima, behind or before a ReLU whose gradient backward takes too; or NULL */
+  void *y, *indices;      /* indices: NULL if nobody asked */
   ptrdiff_t chunk;
   int wide;        /* indices are int32 instead of uint8 */
   int include_pad; /* averages count padding */

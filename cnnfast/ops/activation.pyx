@@ -5,7 +5,8 @@ dtype, and returns the gradient of the input."""
 
 cimport numpy as cnp
 
-from cnnfast.ops.check cimport as_array, as_same, number
+from cnnfast.ops.check cimport as_array, as_same, deliver, number, result
+from cnnfast.ops.columns cimport column_sums
 from cnnfast.ops.conv2d cimport activation_code
 from cnnfast.ops.cpu cimport cnf_kernel, cnf_rows, kernels
 from cnnfast.ops.elementwise cimport elementwise
@@ -77,7 +78,7 @@ def relu(x, *, out=None, num_threads=None):
     return elementwise("relu", kernels(cnp.PyArray_TYPE(xa)).relu, 0.3, xa, None, None, 0, 0, 0, out, num_threads)
 
 
-def relu_backward(dy, x, *, out=None, num_threads=None):
+def relu_backward(dy, x, *, return_dbias=False, out=None, num_threads=None):
     """Gradient of `relu`: `dy` where ``x > 0``, else 0 (at 0 and at NaN too).
 
     Parameters
@@ -86,17 +87,31 @@ def relu_backward(dy, x, *, out=None, num_threads=None):
         Gradient of the output; float32 or float64, any shape.
     x : array_like
         Input of the forward op, or its output; shape and dtype of `dy`.
+    return_dbias : bool
+        Also return the result's sum over all axes but the last, in the same pass: the gradient of the bias before the ReLU,
+        with the bits of `conv2d_backward_bias`.
     out : ndarray, optional
-        Where to write the result; may be `dy`.
+        Where to write the result; may be `dy`. With `return_dbias` a tuple of two arrays, None for one to be made.
     num_threads : int, optional
         Exactly so many threads instead of the default.
 
     Returns
     -------
-    ndarray
+    dx : ndarray
         Gradient of the input; shape and dtype of `dy`.
+    dbias : ndarray
+        Shape (C,), C the last extent of `dy`; only with `return_dbias`.
     """
-    cdef cnp.ndarray dya = as_array(dy, "relu_backward", "dy"), xa = as_same(x, dya, "relu_backward", "x")
+    cdef cnp.ndarray dya = as_array(dy, "relu_backward", "dy"), xa = as_same(x, dya, "relu_backward", "x"), dx
+    if return_dbias:
+        if cnp.PyArray_NDIM(dya) < 1:
+            raise ValueError("relu_backward: dy must be (..., C) for return_dbias, got shape ()")
+        outs = (None, None) if out is None else out
+        if not isinstance(outs, tuple) or len(outs) != 2:
+            raise TypeError(f"relu_backward: out must be a tuple of 2 arrays, got {type(out).__name__}")
+        dx = result(outs[0], "relu_backward", cnp.PyArray_NDIM(dya), cnp.PyArray_DIMS(dya), cnp.PyArray_TYPE(dya), (dya, xa), dya)
+        dbias = column_sums("relu_backward", dya, xa, dx, outs[1], num_threads)
+        return deliver(dx, outs[0]), dbias
     return elementwise("relu_backward", kernels(cnp.PyArray_TYPE(dya)).relu_backward, 0.4, dya, xa, None, 0,
                        0, 0, out, num_threads)
 

@@ -6,6 +6,3 @@ cdef int activation_code(object activation, str func) except -1
 
 # Plan one pass (CNF_FORWARD, ...) of a filled job, take its workspace from the pool, run it.
 cdef int perform(cnf_conv2d_job *job, int which, int typenum, str func, object num_threads) except -1
-
-# Sum of a (rows, k) matrix over its rows.
-cdef object column_sums(str func, cnp.ndarray x, Py_ssize_t rows, Py_ssize_t k, object out, object num_threads)

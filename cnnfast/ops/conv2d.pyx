@@ -7,6 +7,7 @@ cimport numpy as cnp
 from cnnfast.ops.check cimport (
     as_array, as_like, deliver, integer, is_channels_first, padding2d, pair, result
 )
+from cnnfast.ops.columns cimport column_sums
 from cnnfast.ops.cpu cimport (
     CNF_AUTO, CNF_BACKWARD_INPUT, CNF_BACKWARD_WEIGHT, CNF_DEPTHWISE, CNF_DIRECT, CNF_FORWARD, CNF_LINEAR, CNF_RELU, CNF_SIGMOID,
     CNF_SUM_CHUNK, CNF_WINOGRAD, CNF_WINOGRAD4, cnf_conv2d, cnf_conv2d_algorithm, cnf_conv2d_job, cnf_conv2d_plan,
@@ -378,36 +379,6 @@ def conv2d_backward_weight(x, dy, weight_shape, stride=1, padding=0, dilation=1,
     return _run_pass(&job, CNF_BACKWARD_WEIGHT, func, xa, da, None, shape, first, out, num_threads)
 
 
-cdef object column_sums(str func, cnp.ndarray x, Py_ssize_t rows, Py_ssize_t k, object out, object num_threads):
-    """Sum of a (rows, k) matrix over its rows, in chunks of 1024 rows whatever the thread count."""
-    cdef cnf_conv2d_job job
-    cdef int typenum = cnp.PyArray_TYPE(x)
-    cdef cnp.npy_intp shape[1]
-    shape[0] = k
-    cdef cnp.ndarray y = result(out, func, 1, shape, typenum, (x,))
-    cdef const cnf_kernels *table = kernels(typenum)
-    cdef Block shared
-    cdef int workers
-    job.row_chunk = 1024
-    job.splits = job.tasks = (rows + job.row_chunk - 1) // job.row_chunk
-    job.x = cnp.PyArray_DATA(x)
-    job.y = cnp.PyArray_DATA(y)
-    job.shape.n, job.shape.k = rows, k
-    if rows == 0:
-        y.fill(0)
-        return deliver(y, out)
-    workers = thread_count(num_threads, job.tasks, 0.3 * rows * k, func)
-    if job.splits > 1:
-        shared = block(job.splits * k * y.itemsize)
-        job.shared = shared.data
-    with nogil:
-        run(table.column_sum, &job, job.tasks, workers)
-        if job.splits > 1:  # the sum kernel takes a weight's shape: (1, 1, 1, k)
-            job.shape.kh = job.shape.kw = job.shape.c = job.shape.groups = 1
-            run(table.conv2d_backward_weight_sum, &job, (k + CNF_SUM_CHUNK - 1) // CNF_SUM_CHUNK, 1)
-    return deliver(y, out)
-
-
 def conv2d_backward_bias(dy, *, data_format="channels_last", out=None, num_threads=None):
     """Gradient of `conv2d` with respect to its bias: `dy` summed over images and pixels.
 
@@ -425,5 +396,4 @@ def conv2d_backward_bias(dy, *, data_format="channels_last", out=None, num_threa
     cdef str func = "conv2d_backward_bias"
     cdef bint first = is_channels_first(data_format, func)
     cdef cnp.ndarray da = _last(as_array(dy, func, "dy"), func, "dy", first)
-    cdef cnp.npy_intp *d = cnp.PyArray_DIMS(da)
-    return column_sums(func, da, d[0] * d[1] * d[2], d[3], out, num_threads)
+    return column_sums(func, da, None, None, out, num_threads)

@@ -46,6 +46,8 @@ cdef extern from "cnf.h" nogil:
         cnf_kernel *batch_norm_tile
         cnf_kernel *batch_norm
         cnf_kernel *batch_norm_backward
+        cnf_kernel *column_sum
+        cnf_kernel *column_sum_merge
         cnf_kernel *sgd_step
         cnf_kernel *adam_step
         cnf_kernel *rmsprop_step
@@ -54,7 +56,6 @@ cdef extern from "cnf.h" nogil:
         cnf_kernel *conv2d_backward_input_direct
         cnf_kernel *conv2d_backward_weight_direct
         cnf_kernel *conv2d_backward_weight_sum
-        cnf_kernel *column_sum
         cnf_kernel *winograd2_weights
         cnf_kernel *winograd4_weights
         cnf_kernel *winograd2
@@ -99,15 +100,18 @@ cdef extern from "cnf.h" nogil:
         const void *var
         const void *weight
         const void *bias
+        const void *residual
+        const void *output
         void *y
         void *first
         void *second
+        void *gated
         void *tiled
         void *partial
         double *merged
         ptrdiff_t channels, period, rows, chunks, all_rows, tail
         double eps
-        int mode
+        int mode, activation
 
     ctypedef struct cnf_dropout:
         const void *x
@@ -155,6 +159,7 @@ cdef extern from "cnf.h" nogil:
     ctypedef struct cnf_pool2d_job:
         cnf_pool2d shape
         const void *x
+        const void *output
         void *y
         void *indices
         ptrdiff_t chunk

@@ -9,7 +9,8 @@ import numpy as np
 cimport numpy as cnp
 
 from cnnfast.ops.check cimport as_array, as_like, deliver, result
-from cnnfast.ops.conv2d cimport activation_code, column_sums, perform
+from cnnfast.ops.columns cimport column_sums
+from cnnfast.ops.conv2d cimport activation_code, perform
 from cnnfast.ops.cpu cimport (
     CNF_BACKWARD_INPUT, CNF_BACKWARD_WEIGHT, CNF_DIRECT, CNF_FORWARD, CNF_LINEAR, cnf_conv2d, cnf_conv2d_job
 )
@@ -246,5 +247,4 @@ def dense_backward_bias(dy, *, out=None, num_threads=None):
     cdef cnp.ndarray da = as_array(dy, func, "dy")
     if cnp.PyArray_NDIM(da) < 1 or (<object>da).shape[-1] < 1:
         raise ValueError(f"{func}: dy must have at least 1 column, got shape {(<object>da).shape}")
-    cdef Py_ssize_t k = (<object>da).shape[-1]
-    return column_sums(func, da, cnp.PyArray_SIZE(da) // k, k, out, num_threads)
+    return column_sums(func, da, None, None, out, num_threads)

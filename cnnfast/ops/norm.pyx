@@ -3,48 +3,18 @@
 import numpy as np
 
 cimport numpy as cnp
-from libc.string cimport memset
 
 from cnnfast.ops.check cimport (
     as_array, as_like, as_same, deliver, is_channels_first, number, result, to_first, to_last
 )
+from cnnfast.ops.columns cimport columns_workspace, plan_columns
 from cnnfast.ops.conv2d cimport activation_code
-from cnnfast.ops.cpu cimport cnf_kernel, cnf_norm, kernels
+from cnnfast.ops.cpu cimport CNF_LINEAR, CNF_RELU, cnf_kernel, cnf_norm, kernels
 from cnnfast.ops.elementwise cimport elementwise
 from cnnfast.ops.memory cimport Block, block
 from cnnfast.ops.threads cimport run, thread_count
 
 cnp.import_array()
-
-cdef Py_ssize_t COLUMNS = 128     # at least so wide is a row of the kernels
-cdef Py_ssize_t CHUNK = 32768     # elements of a chunk, about
-cdef Py_ssize_t MOST_ROWS = 256   # of a chunk: bounds the error of its sums
-
-
-cdef int _plan(cnf_norm *job, cnp.ndarray x, str func) except -1:
-    """Cuts x, channels-last, into chunks that depend on its shape alone."""
-    cdef int ndim = cnp.PyArray_NDIM(x)
-    memset(job, 0, sizeof(job[0]))
-    job.channels = cnp.PyArray_DIM(x, ndim - 1)
-    if job.channels == 0:
-        raise ValueError(f"{func}: x must have at least 1 channel, got shape {(<object>x).shape}")
-    job.period = job.channels
-    while job.period < COLUMNS:
-        job.period *= 2
-    job.rows = min(MOST_ROWS, max(16, CHUNK // job.period))
-    job.all_rows, job.tail = cnp.PyArray_SIZE(x) // job.period, cnp.PyArray_SIZE(x) % job.period
-    job.chunks = (job.all_rows + job.rows - 1) // job.rows + (job.tail != 0)
-    return 0
-
-
-cdef Block _workspace(cnf_norm *job, cnp.ndarray x):
-    """Everything that statistics and gradients need: merged (doubles come first), tiled, partial."""
-    cdef size_t period = <size_t>job.period * cnp.PyArray_ITEMSIZE(x), merged = 2 * <size_t>job.channels * sizeof(double)
-    cdef Block work = block(merged + (4 + 3 * <size_t>job.chunks) * period)
-    job.merged = <double *>work.data
-    job.tiled = <char *>work.data + merged
-    job.partial = <char *>job.tiled + 4 * period
-    return work
 
 
 cdef cnp.ndarray _last(object x, str func, str name, object data_format, cnp.ndarray like):
@@ -55,6 +25,14 @@ cdef cnp.ndarray _last(object x, str func, str name, object data_format, cnp.nda
         layout = "(N, C, ...)" if first else "(..., C)"
         raise ValueError(f"{func}: {name} must be {layout}, got shape {(<object>a).shape}")
     return to_last(a) if first else a
+
+
+cdef cnp.ndarray _image_like(object a, str func, str name, object data_format, cnp.ndarray xa, object x):
+    """`a`, which must have the shape and dtype of the caller's `x`, as a channels-last array."""
+    cdef cnp.ndarray image = _last(a, func, name, data_format, xa)
+    if not cnp.PyArray_SAMESHAPE(xa, image):
+        raise ValueError(f"{func}: {name} must have shape {np.shape(x)}, got {np.shape(a)}")
+    return image
 
 
 cdef cnp.ndarray _of_channels(object v, cnp.ndarray x, Py_ssize_t channels, str func, str name):
@@ -91,19 +69,18 @@ cdef tuple _outs(object out, int count, str func):
     return out
 
 
-cdef object _image(cnf_kernel *kernel, cnf_norm *job, double cost, str func, cnp.ndarray x, tuple inputs,
-                   cnp.ndarray inplace, bint first, object out, object num_threads):
-    """Runs a kernel that maps x, channels-last, to an array like it; hands it over in the caller's layout."""
-    cdef cnp.ndarray y
+cdef cnp.ndarray _image_out(str func, cnp.ndarray x, tuple inputs, cnp.ndarray inplace, bint first, object out):
+    """Where to write an array like x, channels-last: `out` itself if it can be used."""
     cdef int typenum = cnp.PyArray_TYPE(x)
     if first and out is not None:  # checked against the shape the caller sees; computed apart, then copied
         view = np.moveaxis(x, -1, 1)
-        shape = view.shape
-        if not isinstance(out, np.ndarray) or out.shape != shape or out.dtype != x.dtype:
+        if not isinstance(out, np.ndarray) or out.shape != view.shape or out.dtype != x.dtype:
             result(out, func, cnp.PyArray_NDIM(<cnp.ndarray>view), cnp.PyArray_DIMS(<cnp.ndarray>view), typenum, ())
-    y = result(None if first else out, func, cnp.PyArray_NDIM(x), cnp.PyArray_DIMS(x), typenum, inputs, inplace)
-    job.y = cnp.PyArray_DATA(y)
-    _each_chunk(kernel, job, cost, func, num_threads)
+        out = None
+    return result(out, func, cnp.PyArray_NDIM(x), cnp.PyArray_DIMS(x), typenum, inputs, inplace)
+
+
+cdef object _image_answer(cnp.ndarray y, bint first, object out):
     if not first:
         return deliver(y, out)
     if out is None:
@@ -112,9 +89,11 @@ cdef object _image(cnf_kernel *kernel, cnf_norm *job, double cost, str func, cnp
     return out
 
 
-def batch_norm(x, mean, var, weight=None, bias=None, eps=1e-5, *, activation=None, data_format="channels_last",
-               out=None, num_threads=None):
-    """``activation((x - mean) / sqrt(var + eps) * weight + bias)`` by channel (Ioffe & Szegedy, arXiv 1502.03167).
+def batch_norm(x, mean, var, weight=None, bias=None, eps=1e-5, *, residual=None, activation=None,
+               data_format="channels_last", out=None, num_threads=None):
+    """``activation((x - mean) / sqrt(var + eps) * weight + bias + residual)`` by channel (Ioffe & Szegedy, arXiv 1502.03167).
+
+    One pass, with the bits of normalization, `add` and activation as ops of their own.
 
     Parameters
     ----------
@@ -126,6 +105,8 @@ def batch_norm(x, mean, var, weight=None, bias=None, eps=1e-5, *, activation=Non
         Shape (C,), dtype of `x`; 1 and 0 by default.
     eps : float
         Positive.
+    residual : array_like, optional
+        Shape and dtype of `x`; added before the activation, as at the end of a residual block.
     activation : {None, "relu", "sigmoid"}
         Applied in the same pass.
     data_format : {"channels_last", "channels_first"}
@@ -143,9 +124,9 @@ def batch_norm(x, mean, var, weight=None, bias=None, eps=1e-5, *, activation=Non
     cdef str func = "batch_norm"
     cdef cnf_norm job
     cdef bint first = is_channels_first(data_format, func)
-    cdef cnp.ndarray xa = _last(x, func, "x", data_format, None), m, v, w = None, b = None
+    cdef cnp.ndarray xa = _last(x, func, "x", data_format, None), m, v, w = None, b = None, r = None
     cdef int typenum = cnp.PyArray_TYPE(xa)
-    _plan(&job, xa, func)
+    plan_columns(&job, xa, func)
     m = _of_channels(mean, xa, job.channels, func, "mean")
     v = _of_channels(var, xa, job.channels, func, "var")
     if weight is not None:
@@ -153,14 +134,20 @@ def batch_norm(x, mean, var, weight=None, bias=None, eps=1e-5, *, activation=Non
     if bias is not None:
         b = _of_channels(bias, xa, job.channels, func, "bias")
     job.eps = _eps(eps, func)
-    job.mode = activation_code(activation, func)
+    job.activation = activation_code(activation, func)
+    if residual is not None:
+        r = _image_like(residual, func, "residual", data_format, xa, x)
+        job.residual = cnp.PyArray_DATA(r)
     cdef Block tiled = block(<size_t>(3 * job.period * cnp.PyArray_ITEMSIZE(xa)))
     job.x, job.mean, job.var = cnp.PyArray_DATA(xa), cnp.PyArray_DATA(m), cnp.PyArray_DATA(v)
     job.weight = cnp.PyArray_DATA(w) if w is not None else NULL
     job.bias = cnp.PyArray_DATA(b) if b is not None else NULL
     job.tiled = tiled.data
     run(kernels(typenum).batch_norm_tile, &job, job.channels, 1)
-    return _image(kernels(typenum).batch_norm, &job, 0.4, func, xa, (xa, m, v, w, b), xa, first, out, num_threads)
+    cdef cnp.ndarray y = _image_out(func, xa, (xa, m, v, w, b, r), xa, first, out)
+    job.y = cnp.PyArray_DATA(y)
+    _each_chunk(kernels(typenum).batch_norm, &job, 0.4, func, num_threads)
+    return _image_answer(y, first, out)
 
 
 def batch_norm_stats(x, *, data_format="channels_last", out=None, num_threads=None):
@@ -186,13 +173,13 @@ def batch_norm_stats(x, *, data_format="channels_last", out=None, num_threads=No
     cdef cnf_norm job
     cdef cnp.ndarray xa = _last(x, func, "x", data_format, None), mean, var
     cdef int typenum = cnp.PyArray_TYPE(xa)
-    _plan(&job, xa, func)
+    plan_columns(&job, xa, func)
     if cnp.PyArray_SIZE(xa) < 2 * job.channels:
         raise ValueError(f"{func}: x must have more than 1 value per channel, got shape {np.shape(x)}")
     outs = _outs(out, 2, func)
     mean = _vector(outs[0], func, &job, typenum, (xa, outs[1]))
     var = _vector(outs[1], func, &job, typenum, (xa, outs[0]))
-    cdef Block _work = _workspace(&job, xa)  # held until the op returns
+    cdef Block _work = columns_workspace(&job, xa)  # held until the op returns
     job.x = cnp.PyArray_DATA(xa)
     job.first, job.second = cnp.PyArray_DATA(mean), cnp.PyArray_DATA(var)
     _each_chunk(kernels(typenum).batch_norm_moments, &job, 0.3, func, num_threads)
@@ -200,9 +187,9 @@ def batch_norm_stats(x, *, data_format="channels_last", out=None, num_threads=No
     return deliver(mean, outs[0]), deliver(var, outs[1])
 
 
-def batch_norm_backward(dy, x, mean, var, weight=None, eps=1e-5, *, training=True, data_format="channels_last",
-                        out=None, num_threads=None):
-    """Gradients of `batch_norm` (without activation).
+def batch_norm_backward(dy, x, mean, var, weight=None, eps=1e-5, *, bias=None, activation=None, y=None,
+                        return_dresidual=False, training=True, data_format="channels_last", out=None, num_threads=None):
+    """Gradients of `batch_norm`, with the bits of `relu_backward` (if there is an activation) and the rest as two ops.
 
     Parameters
     ----------
@@ -210,12 +197,18 @@ def batch_norm_backward(dy, x, mean, var, weight=None, eps=1e-5, *, training=Tru
         Gradient of the output, shape and dtype of `x`.
     x, mean, var, weight, eps
         As given to the forward op.
+    bias, activation : array_like, {None, "relu"}, optional
+        As given to the forward op. `bias` tells where the output is positive, if `y` is not given.
+    y : array_like, optional
+        The output of the forward op; with activation and residual it is needed.
+    return_dresidual : bool
+        Also return the gradient of the residual: `dy` where ``y > 0``, else 0. Needs activation "relu" (without, it is `dy`).
     training : bool
         `mean` and `var` are those of `x` and pass on their own gradient; else they are constants.
     data_format : {"channels_last", "channels_first"}
         channels_first: `x` and `dy` are (N, C, ...).
-    out : tuple of three ndarrays, optional
-        Where to write the results; None in it for those to be made. The first may be `dy`.
+    out : tuple of three ndarrays (four with `return_dresidual`), optional
+        Where to write the results; None in it for those to be made. The first and the fourth may be `dy`.
     num_threads : int, optional
         Exactly so many threads instead of the default.
 
@@ -225,36 +218,55 @@ def batch_norm_backward(dy, x, mean, var, weight=None, eps=1e-5, *, training=Tru
         Shape and dtype of `x`.
     dweight, dbias : ndarray
         Shape (C,).
+    dresidual : ndarray
+        Shape and dtype of `x`; only with `return_dresidual`.
     """
     cdef str func = "batch_norm_backward"
     cdef cnf_norm job
-    cdef bint first = is_channels_first(data_format, func)
-    cdef cnp.ndarray xa = _last(x, func, "x", data_format, None), d = _last(dy, func, "dy", data_format, xa)
-    cdef cnp.ndarray m, v, w = None, dweight, dbias
+    cdef bint first = is_channels_first(data_format, func), residual = return_dresidual
+    cdef cnp.ndarray xa = _last(x, func, "x", data_format, None), d = _image_like(dy, func, "dy", data_format, xa, x)
+    cdef cnp.ndarray m, v, w = None, b = None, ya = None, dweight, dbias, dx, gated = None
     cdef int typenum = cnp.PyArray_TYPE(xa)
-    if not cnp.PyArray_SAMESHAPE(xa, d):
-        raise ValueError(f"{func}: dy must have shape {np.shape(x)}, got {np.shape(dy)}")
-    _plan(&job, xa, func)
+    plan_columns(&job, xa, func)
     m = _of_channels(mean, xa, job.channels, func, "mean")
     v = _of_channels(var, xa, job.channels, func, "var")
     if weight is not None:
         w = _of_channels(weight, xa, job.channels, func, "weight")
+    if bias is not None:
+        b = _of_channels(bias, xa, job.channels, func, "bias")
+    if activation is not None and activation != "relu":
+        raise ValueError(f"{func}: activation must be None or 'relu', got {activation!r}")
+    job.activation = CNF_LINEAR if activation is None else CNF_RELU
+    if y is not None:
+        ya = _image_like(y, func, "y", data_format, xa, x)
+    if residual and (activation is None or y is None):
+        raise ValueError(f"{func}: return_dresidual needs activation 'relu' and y, got {activation!r} and y {type(y).__name__}")
     job.eps = _eps(eps, func)
     job.mode = bool(training)
-    outs = _outs(out, 3, func)
-    cdef tuple inputs = (xa, d, m, v, w)
+    outs = _outs(out, 4 if residual else 3, func)
+    cdef tuple inputs = (xa, d, m, v, w, b, ya)
     dweight = _vector(outs[1], func, &job, typenum, inputs + (outs[0], outs[2]))
     dbias = _vector(outs[2], func, &job, typenum, inputs + (outs[0], outs[1]))
-    cdef Block _work = _workspace(&job, xa)  # held until the op returns
+    cdef Block _work = columns_workspace(&job, xa)  # held until the op returns
     job.x, job.dy = cnp.PyArray_DATA(xa), cnp.PyArray_DATA(d)
     job.mean, job.var = cnp.PyArray_DATA(m), cnp.PyArray_DATA(v)
     job.weight = cnp.PyArray_DATA(w) if w is not None else NULL
+    job.bias = cnp.PyArray_DATA(b) if b is not None else NULL
+    job.output = cnp.PyArray_DATA(ya) if ya is not None else NULL
     job.first, job.second = cnp.PyArray_DATA(dweight), cnp.PyArray_DATA(dbias)
+    dx = _image_out(func, xa, inputs, d, first, outs[0])
+    job.y = cnp.PyArray_DATA(dx)
+    if residual:  # written where dy is read first; from then on it stands for dy
+        gated = _image_out(func, xa, inputs + (dx,), d, first, outs[3])
+        job.gated = cnp.PyArray_DATA(gated)
     run(kernels(typenum).batch_norm_tile, &job, job.channels, 1)
     _each_chunk(kernels(typenum).batch_norm_sums, &job, 0.4, func, num_threads)
     run(kernels(typenum).batch_norm_merge_sums, &job, 1, 1)
-    dx = _image(kernels(typenum).batch_norm_backward, &job, 0.6, func, xa, inputs, d, first, outs[0], num_threads)
-    return dx, deliver(dweight, outs[1]), deliver(dbias, outs[2])
+    if residual:
+        job.dy, job.activation = job.gated, CNF_LINEAR
+    _each_chunk(kernels(typenum).batch_norm_backward, &job, 0.6, func, num_threads)
+    grads = _image_answer(dx, first, outs[0]), deliver(dweight, outs[1]), deliver(dbias, outs[2])
+    return (*grads, _image_answer(gated, first, outs[3])) if residual else grads
 
 
 def moving_average(average, value, momentum, *, out=None, num_threads=None):

@@ -5,7 +5,7 @@ import numpy as np
 cimport numpy as cnp
 
 from cnnfast.ops.check cimport (
-    any_array, as_array, deliver, integer, is_channels_first, padding2d, pair, result, to_first, to_last,
+    any_array, as_array, as_like, deliver, integer, is_channels_first, padding2d, pair, result, to_first, to_last,
 )
 from cnnfast.ops.cpu cimport cnf_kernel, cnf_pool2d, cnf_pool2d_job, kernels
 from cnnfast.ops.memory cimport empty
@@ -294,7 +294,7 @@ cdef int _check_indices(str func, cnf_pool2d_job *job, cnp.ndarray indices, int 
 
 
 def max_pool2d_backward(dy, indices, input_shape, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, *,
-                        data_format="channels_last", out=None, num_threads=None):
+                        y=None, data_format="channels_last", out=None, num_threads=None):
     """Gradient of `max_pool2d` with respect to its input: each window's gradient goes to the pixel that won it.
 
     Parameters
@@ -307,6 +307,9 @@ def max_pool2d_backward(dy, indices, input_shape, kernel_size, stride=None, padd
         Shape of `x`, in the order of `data_format`.
     kernel_size, stride, padding, dilation, ceil_mode, data_format
         As in `max_pool2d`.
+    y : array_like, optional
+        The output of ``max_pool2d(relu(...))``, of the shape and dtype of `dy`: go back through the ReLU too, with the bits of
+        `relu_backward` after this op. The gradient of a window whose maximum is not positive is lost.
     out : ndarray, optional
         Where to write the result.
     num_threads : int, optional
@@ -337,8 +340,16 @@ def max_pool2d_backward(dy, indices, input_shape, kernel_size, stride=None, padd
     if first:
         ia = to_last(ia)
     job.wide = dtype is np.int32
+    cdef cnp.ndarray ya = None
+    if y is not None:
+        ya = as_like(y, g, func, "y")
+        if _dims(ya) != _in_order(_dims(g), first):
+            raise ValueError(f"{func}: y must have shape {_in_order(_dims(g), first)}, got {_dims(ya)}")
+        if first:
+            ya = to_last(ya)
     _check_indices(func, &job, ia, typenum, num_threads)
-    cdef cnp.ndarray dx = _output(out, func, shape, typenum, (g, ia), first)
+    cdef cnp.ndarray dx = _output(out, func, shape, typenum, (g, ia, ya), first)
+    job.output = cnp.PyArray_DATA(ya) if ya is not None else NULL
     _backward(func, kernels(typenum).max_pool2d_backward, &job, g, dx, num_threads)
     return _answer(dx, out, first)
 
@@ -381,6 +392,7 @@ def avg_pool2d(x, kernel_size, stride=None, padding=0, ceil_mode=False, count_in
     cdef cnf_pool2d *s = &job.shape
     _geometry(func, _dims(xa), kernel_size, stride, padding, 1, ceil_mode, s)
     job.include_pad = bool(count_include_pad)
+    job.output = NULL
     cdef cnp.ndarray y = _output(out, func, (s.n, s.oh, s.ow, s.c), typenum, (xa,), first)
     _forward(func, kernels(typenum).avg_pool2d, &job, xa, y, num_threads)
     return _answer(y, out, first)
@@ -422,6 +434,7 @@ def avg_pool2d_backward(dy, input_shape, kernel_size, stride=None, padding=0, ce
     cdef cnf_pool2d *s = &job.shape
     _geometry(func, shape, kernel_size, stride, padding, 1, ceil_mode, s)
     job.include_pad = bool(count_include_pad)
+    job.output = NULL
     job.wide = 0
     cdef cnp.ndarray g = _gradient(dy, func, (s.n, s.oh, s.ow, s.c), first)
     cdef cnp.ndarray dx = _output(out, func, shape, cnp.PyArray_TYPE(g), (g,), first)

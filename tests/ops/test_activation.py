@@ -10,6 +10,7 @@ from harness import (
     guarded_empty,
     specials,
     strange_views,
+    sum_bound,
     ulps,
     wide,
 )
@@ -323,6 +324,16 @@ A, B = np.ones((2, 3), np.float32), np.ones((3, 2), np.float32)
 ERRORS = [
     (lambda: ops.relu(A.astype(int)), TypeError, r"relu: x must be float32 or float64, got int64"),
     (lambda: ops.relu(None), TypeError, r"relu: x must be an array, got NoneType"),
+    (
+        lambda: ops.relu_backward(A, A, return_dbias=True, out=A.copy()),
+        TypeError,
+        r"relu_backward: out must be a tuple of 2 arrays, got ndarray",
+    ),
+    (
+        lambda: ops.relu_backward(A[0, 0], A[0, 0], return_dbias=True),
+        ValueError,
+        r"relu_backward: dy must be \(\.\.\., C\) for return_dbias, got shape \(\)",
+    ),
     (lambda: ops.relu_backward(A, B), ValueError, r"relu_backward: x must .*shape.*\(2, 3\), got \(3, 2\)"),
     (lambda: ops.tanh_backward(A, A.astype(float)), TypeError, r"tanh_backward: y must have the dtype .*float32.*float64"),
     (lambda: ops.add(A, A[:1]), ValueError, r"add: b must .*shape.*\(2, 3\), got \(1, 3\)"),
@@ -346,3 +357,27 @@ ERRORS = [
 def test_error(call, error, words):
     with pytest.raises(error, match=words):
         call()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(0, 3), (1,), (7, 1), (33, 5), (2, 9, 9, 16), (3, 7, 5, 37), (700, 130), (40, 9, 33, 6)])
+def test_relu_backward_with_the_gradient_of_the_bias(isa, dtype, shape, rng):
+    """One pass has the bits of relu_backward and conv2d_backward_bias, on any number of threads."""
+    dy, x = rng.standard_normal((2, *shape)).astype(dtype)
+    if x.size:
+        x.flat[rng.integers(0, x.size, 5)] = [0.0, -0.0, np.nan, np.inf, -np.inf]
+    dx = ops.relu_backward(dy, x)
+    dbias = ops.dense_backward_bias(dx, num_threads=1)
+    flat = wide(dx).reshape(-1, shape[-1])
+    assert_within(dbias, flat.sum(0), sum_bound(abs(flat).sum(0), len(flat), dtype))
+    for num_threads in (1, 2, 5):
+        for at in ("start", "end"):
+            outs = guarded_empty(shape, dtype, at), guarded_empty(shape[-1:], dtype, at)
+            given = dict(return_dbias=True, out=outs, num_threads=num_threads)
+            results = ops.relu_backward(guarded(dy, at), guarded(x, at), **given)
+            assert results[0] is outs[0] and results[1] is outs[1]
+            assert_same_bits(results[0], dx)
+            assert_same_bits(results[1], dbias)
+    inplace = dy.copy()
+    assert ops.relu_backward(inplace, x, return_dbias=True, out=(inplace, None))[0] is inplace
+    assert_same_bits(inplace, dx)

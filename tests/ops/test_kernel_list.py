@@ -44,9 +44,13 @@ def calls(rng, dtype):
     mean, var = ref.batch_norm_stats(x)
     statistics = mean.astype(dtype), var.astype(dtype)
     yield "batch_norm", (x, *statistics), {}
+    yield "batch_norm", (x, *statistics), dict(residual=p, activation="relu")
     yield "batch_norm_stats", (x,), {}
     yield "batch_norm_backward", (p[0, :2], x[0, :2], *statistics), {}
     yield "batch_norm_backward", (p[0, :2], x[0, :2], *statistics), dict(training=False)
+    gate = dict(activation="relu", y=x[0, 2:4])
+    yield "batch_norm_backward", (p[0, :2], x[0, :2], *statistics), dict(return_dresidual=True, **gate)
+    yield "relu_backward", (x, p), dict(return_dbias=True)
     lr = dict(lr=0.5, weight_decay=0.25)
     yield "sgd_step", (x, p, target), dict(momentum=0.5, **lr)
     yield "adam_step", (x, p, target, p), dict(beta_1=0.75, beta_2=0.5, eps=0.25, step=3, **lr)
@@ -76,6 +80,7 @@ def calls(rng, dtype):
     y, indices = ref.max_pool2d(x, *windows, return_indices=True)
     yield "max_pool2d", (x, *windows), {}
     yield "max_pool2d_backward", (y.astype(dtype), indices, x.shape, *windows), {}
+    yield "max_pool2d_backward", (y.astype(dtype), indices, x.shape, *windows), dict(y=y.astype(dtype))
     yield "avg_pool2d", (x, *windows), {}
     yield "avg_pool2d_backward", (y.astype(dtype), x.shape, *windows), {}
     y, indices = ref.global_max_pool2d(x, return_indices=True)

@@ -142,6 +142,86 @@ def test_batch_norm_backward(isa, dtype, shape, training, rng):
                 assert_within(actual, expected, bound)
 
 
+def ugly(rng, array):
+    """Values at which a mask could go wrong: zeros of both signs, NaN, infinities."""
+    array = array.copy()
+    spots = rng.integers(0, array.size, 8)
+    array.flat[spots] = [0.0, -0.0, np.nan, np.inf, -np.inf, -0.0, 0.0, np.nan]
+    return array
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_fused_is_bit_for_bit_the_separate_ops(isa, dtype, shape, rng):
+    """Residual, activation and the ReLU's gradient inside the passes, NaN and zeros included."""
+    x, dy, weight, bias = batch(rng, shape, dtype)
+    residual = ugly(rng, rng.standard_normal(shape).astype(dtype))
+    dirty = ugly(rng, x)  # for whatever does not mix the pixels
+    stats = tuple(a.astype(dtype) for a in ref.batch_norm_stats(x))
+    for w, b in ((weight, bias), (None, None)):
+        plain = ops.batch_norm(dirty, *stats, w, b)
+        for activation in (None, "relu", "sigmoid"):
+            expected = ops.add(plain, residual, activation=activation)
+            for at in ("start", "end"):
+                out = guarded_empty(shape, dtype, at)
+                ops.batch_norm(
+                    guarded(dirty, at), *stats, w, b, residual=guarded(residual, at), activation=activation, out=out
+                )
+                assert_same_bits(out, expected)
+        for training, images in ((True, (x, residual)), (False, (dirty, residual)), (True, (dirty, residual))):
+            image, shortcut = images
+            y = ops.batch_norm(image, *stats, w, b, activation="relu")
+            sums = ops.batch_norm(image, *stats, w, b, residual=shortcut, activation="relu")
+            for at in ("start", "end"):
+                arguments = [guarded(dy, at), guarded(image, at), *stats, w]
+                options = dict(activation="relu", training=training, bias=b)
+                expected = ops.batch_norm_backward(
+                    ops.relu_backward(dy, y), image, *stats, w, training=training, num_threads=1
+                )
+                for given in (None, guarded(y, at)):
+                    outs = tuple(guarded_empty(e.shape, dtype, at) for e in expected)
+                    for a, e in zip(ops.batch_norm_backward(*arguments, y=given, out=outs, **options), expected):
+                        assert_same_bits(a, e)
+                gated = ops.relu_backward(dy, sums)
+                expected = (*ops.batch_norm_backward(gated, image, *stats, w, training=training), gated)
+                outs = tuple(guarded_empty(e.shape, dtype, at) for e in expected)
+                results = ops.batch_norm_backward(
+                    *arguments, y=guarded(sums, at), return_dresidual=True, out=outs, **options
+                )
+                for a, out, e in zip(results, outs, expected, strict=True):
+                    assert a is out
+                    assert_same_bits(a, e)
+
+
+@pytest.mark.parametrize("layout", ["channels_last", "channels_first"])
+def test_fused_in_any_layout_in_place_and_on_threads(layout, threads, rng):
+    x, dy, weight, bias = batch(rng, (70, 9, 8, 20), np.float32)
+    residual = rng.standard_normal(x.shape).astype(np.float32)
+    stats = ops.batch_norm_stats(x)
+    turn = (lambda a: a) if layout == "channels_last" else (lambda a: np.moveaxis(a, -1, 1))
+    plain, options = dict(num_threads=1), dict(data_format=layout, num_threads=threads)
+    y = ops.batch_norm(x, *stats, weight, bias, residual=residual, activation="relu", **plain)
+    given = dict(residual=turn(residual), activation="relu", **options)
+    assert_same_bits(ops.batch_norm(turn(x), *stats, weight, bias, **given), turn(y))
+    for name in ("x", "residual"):  # in place, and onto the residual
+        out = turn(x if name == "x" else residual).copy()
+        arguments = (out if name == "x" else turn(x), *stats, weight, bias)
+        given["residual"] = out if name == "residual" else turn(residual)
+        assert ops.batch_norm(*arguments, out=out, **given) is out
+        assert_same_bits(out, turn(y))
+    fused = dict(activation="relu", y=y, return_dresidual=True)
+    expected = ops.batch_norm_backward(dy, x, *stats, weight, **fused, **plain)
+    fused["y"] = turn(y)
+    turned = (turn(expected[0]), *expected[1:3], turn(expected[3]))
+    for place in (None, 0, 3):  # where dy is overwritten
+        gradient = turn(dy).copy()
+        outs = None if place is None else tuple(gradient if i == place else None for i in range(4))
+        results = ops.batch_norm_backward(gradient, turn(x), *stats, weight, out=outs, **fused, **options)
+        assert place is None or results[place] is gradient
+        for a, e in zip(results, turned, strict=True):
+            assert_same_bits(a, e)
+
+
 def test_constants_pass_no_gradient(rng):
     """Without training, an infinite x does not touch dx."""
     x, dy, weight, _ = batch(rng, (6, 4), np.float32)
@@ -234,6 +314,22 @@ ERRORS = [
     ),
     (lambda: ops.batch_norm_backward(X[:2], X, C, C), ValueError, r"dy must have shape \(4, 3\), got \(2, 3\)"),
     (lambda: ops.batch_norm_backward(X, X, C, C, eps=-1), ValueError, r"eps must be positive, got -1"),
+    (lambda: ops.batch_norm(X, C, C, residual=X[:2]), ValueError, r"batch_norm: residual must have shape \(4, 3\), got"),
+    (
+        lambda: ops.batch_norm_backward(X, X, C, C, activation="sigmoid"),
+        ValueError,
+        r"batch_norm_backward: activation must be None or 'relu', got 'sigmoid'",
+    ),
+    (
+        lambda: ops.batch_norm_backward(X, X, C, C, activation="relu", return_dresidual=True),
+        ValueError,
+        r"return_dresidual needs activation 'relu' and y, got 'relu' and y NoneType",
+    ),
+    (
+        lambda: ops.batch_norm_backward(X, X, C, C, activation="relu", y=X[:2]),
+        ValueError,
+        r"batch_norm_backward: y must have shape \(4, 3\), got \(2, 3\)",
+    ),
     (
         lambda: ops.moving_average(C, C, 1.5),
         ValueError,

@@ -348,6 +348,25 @@ def test_same_bits_for_any_thread_count_and_batch_split(isa, case, dtype, rng):
             assert_same_bits(single, one[image : image + 1])
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("case", BITS, ids=repr)
+def test_back_through_relu_is_bit_for_bit_the_separate_ops(isa, case, dtype, rng):
+    """Zeros of both signs, NaN and infinities included; the maxima may be given before or after the ReLU."""
+    x = rng.standard_normal(case.shape).astype(dtype)
+    x.flat[rng.integers(0, x.size, 12)] = [0.0, -0.0, np.nan, np.inf, -np.inf, -0.0] * 2
+    x[0] = -abs(x[0])
+    active = ops.relu(x)
+    y, indices = case.max(ops, active, return_indices=True)
+    dy = rng.standard_normal(y.shape).astype(dtype)
+    expected = ops.relu_backward(case.max_backward(ops, dy, indices, num_threads=1), active)
+    assert_meaningful(expected)
+    for at, num_threads in itertools.product(("start", "end"), (1, 2, 5)):
+        out = guarded_empty(x.shape, dtype, at)
+        given = dict(y=guarded(y, at), out=out, num_threads=num_threads)
+        case.max_backward(ops, guarded(dy, at), guarded(indices, at), **given)
+        assert_same_bits(out, expected)
+
+
 @pytest.mark.parametrize("data_format", LAYOUTS)
 def test_any_memory(isa, data_format, rng):
     case = Case((2, 7, 6, 5), (3, 2), (2, 1), (1, 0), data_format=data_format)
@@ -507,6 +526,11 @@ def backward(dy=Y, indices=INDICES, shape=X.shape, **options):
 
 
 ERRORS = [
+    (
+        backward(y=Y[:, :1]),
+        ValueError,
+        r"max_pool2d_backward: y must have shape \(.*\), got \(",
+    ),
     (
         lambda: ops.max_pool2d(X, 3, padding=2),
         ValueError,

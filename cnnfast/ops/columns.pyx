@@ -1,0 +1,59 @@
+"""Channels-last arrays as rows of columns, and sums over their rows: what batch normalization and every bias share."""
+
+cimport numpy as cnp
+from libc.string cimport memset
+
+from cnnfast.ops.check cimport deliver, result
+from cnnfast.ops.cpu cimport kernels
+from cnnfast.ops.memory cimport block
+from cnnfast.ops.threads cimport run, thread_count
+
+cnp.import_array()
+
+cdef Py_ssize_t COLUMNS = 128     # at least so wide is a row of the kernels
+cdef Py_ssize_t CHUNK = 32768     # elements of a chunk, about
+cdef Py_ssize_t MOST_ROWS = 256   # of a chunk: bounds the error of its sums
+
+
+cdef int plan_columns(cnf_norm *job, cnp.ndarray x, str func) except -1:
+    cdef int ndim = cnp.PyArray_NDIM(x)
+    memset(job, 0, sizeof(job[0]))
+    job.channels = cnp.PyArray_DIM(x, ndim - 1)
+    if job.channels == 0:
+        raise ValueError(f"{func}: x must have at least 1 channel, got shape {(<object>x).shape}")
+    job.period = job.channels
+    while job.period < COLUMNS:
+        job.period *= 2
+    job.rows = min(MOST_ROWS, max(16, CHUNK // job.period))
+    job.all_rows, job.tail = cnp.PyArray_SIZE(x) // job.period, cnp.PyArray_SIZE(x) % job.period
+    job.chunks = (job.all_rows + job.rows - 1) // job.rows + (job.tail != 0)
+    return 0
+
+
+cdef Block columns_workspace(cnf_norm *job, cnp.ndarray x):
+    """merged (doubles come first), tiled, partial"""
+    cdef size_t period = <size_t>job.period * cnp.PyArray_ITEMSIZE(x), merged = 2 * <size_t>job.channels * sizeof(double)
+    cdef Block work = block(merged + (5 + 3 * <size_t>job.chunks) * period)
+    job.merged = <double *>work.data
+    job.tiled = <char *>work.data + merged
+    job.partial = <char *>job.tiled + 5 * period
+    return work
+
+
+cdef object column_sums(str func, cnp.ndarray x, cnp.ndarray output, cnp.ndarray gated, object out, object num_threads):
+    cdef cnf_norm job
+    cdef int typenum = cnp.PyArray_TYPE(x), workers
+    cdef cnp.npy_intp channels = cnp.PyArray_DIM(x, cnp.PyArray_NDIM(x) - 1)
+    cdef cnp.ndarray y = result(out, func, 1, &channels, typenum, (x, output, gated))
+    cdef Block _work  # held until the op returns
+    if channels > 0:
+        plan_columns(&job, x, func)
+        _work = columns_workspace(&job, x)
+        job.x, job.first = cnp.PyArray_DATA(x), cnp.PyArray_DATA(y)
+        if output is not None:
+            job.output, job.y = cnp.PyArray_DATA(output), cnp.PyArray_DATA(gated)
+        workers = thread_count(num_threads, job.chunks, 0.3 * cnp.PyArray_SIZE(x), func)
+        with nogil:
+            run(kernels(typenum).column_sum, &job, job.chunks, workers)
+            run(kernels(typenum).column_sum_merge, &job, 1, 1)
+    return deliver(y, out)
