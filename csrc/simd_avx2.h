@@ -184,6 +184,7 @@ INLINE double cnf_hmax_f64(__m256d a) {
 #define v_mask_or(m, k) I(or)(m, k)
 #define v_mask_any(m) (I(movemask)(m) != 0)
 
+#define CNF_REGISTERS 16
 /* GEMM register tiles, rows x vectors of columns: what fits the registers, and sizes for fewer rows (never two rows apart
  * where the next smaller is missing). CNF_ROWS_n is the most rows at n vectors. */
 #define CNF_ROWS_1 12

@@ -94,6 +94,7 @@ INLINE void cnf_store_words512(uint32_t *p, __m512i a, __m512i b, __m512i c, __m
 #define v_hsum(a) I(reduce_add)(a)
 #define v_hmax(a) I(reduce_max)(a)
 
+#define CNF_REGISTERS 32
 /* GEMM register tiles, rows x vectors of columns: what fits the registers, and sizes for fewer rows (never two rows apart
  * where the next smaller is missing). CNF_ROWS_n is the most rows at n vectors. */
 #define CNF_ROWS_1 14

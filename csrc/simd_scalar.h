@@ -93,6 +93,7 @@ INLINE T CNF_NAME(ldexp2)(T a, T n) { /* in two steps, so that neither factor le
 #define v_hsum(a) (a)
 #define v_hmax(a) (a)
 
+#define CNF_REGISTERS 16
 /* GEMM register tiles, rows x vectors of columns: what fits the registers, and sizes for fewer rows (never two rows apart
  * where the next smaller is missing). CNF_ROWS_n is the most rows at n vectors. */
 #define CNF_ROWS_1 4

@@ -10,6 +10,7 @@
 #undef CNF_MASK32
 #undef CNF_MASK_AS_V
 #undef CNF_PANEL_OF_4
+#undef CNF_REGISTERS
 #undef CNF_ROWS_1
 #undef CNF_ROWS_2
 #undef CNF_ROWS_3

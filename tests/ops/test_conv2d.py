@@ -186,6 +186,19 @@ def test_every_channel_count_and_width(isa, dtype, rng):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("kernel, stride", list(itertools.product((3, 5), (1, 2))))
+def test_depthwise_strips(isa, kernel, stride, dtype, rng):
+    """Every width of a strip and every border, with channels below, at and beyond the vectors, over blocks of rows."""
+    for width in range(1, 18):
+        before, after = (int(n) for n in rng.integers(0, kernel, 2))
+        height, width = max(kernel, ugly_size(rng, 1, 20)), max(width, kernel - before - after)
+        channels = ugly_size(rng, 1, 90)
+        padding = ((before, after), (before, after))
+        case = Case((2, height, width, channels), (kernel, kernel, 1, channels), stride, padding, 1, channels)
+        check_exact(case, rng, dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("kernel, stride, dilation", list(itertools.product([1, 2, 3, 5], [1, 2, 3], [1, 2])))
 def test_padding_grammar(isa, kernel, stride, dilation, dtype, rng):
     for padding in ["valid", "same", "same_lower", 1, (2, 0), ((1, 2), (0, 3))]:
@@ -309,6 +322,8 @@ BITS = [
     Case((20, 12, 12, 3), (5, 5, 3, 16), stride=2, padding=2),
     Case((3, 7, 7, 120), (1, 1, 120, 70)),
     Case((10, 9, 9, 24), (3, 3, 1, 24), padding=1, groups=24),
+    Case((3, 21, 17, 73), (3, 3, 1, 73), stride=2, padding=1, groups=73),  # several blocks of rows and of channels
+    Case((3, 30, 15, 70), (5, 5, 1, 70), padding=2, groups=70),
     Case((5, 9, 9, 12), (3, 3, 6, 8), padding=1, groups=2, data_format="channels_first"),
     Case((1, 56, 56, 16), (3, 3, 16, 16), padding="same"),
 ]
