@@ -290,7 +290,7 @@ def test_killed_training_ends_as_if_it_had_not_been(tmp_path, rng):
         child = run_child(folder, save_freq)
         wait_for(folder / "backup" / "backup.cnnfast", child)
         seed = json.loads(description(folder))["model"]["config"]["seed"]
-        while not wait(child, rng.random() * 0.7 * whole):
+        while not wait(child, rng.random() * 0.35 * whole):
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
             kills += 1
