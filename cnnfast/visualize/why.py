@@ -129,6 +129,8 @@ def activation_maximization(
 ) -> np.ndarray:
     """Return an image that a channel of a layer answers to strongly, found by following the gradient uphill.
 
+    Places that answer already are helped most, and no step is towards brighter or darker as a whole: it looks for patterns.
+
     D. Erhan, Y. Bengio, A. Courville and P. Vincent, "Visualizing higher-layer features of a deep network", 2009.
 
     Parameters
@@ -138,7 +140,7 @@ def activation_maximization(
     layer : str
         Name of a layer. Of a last softmax, the values before it are meant.
     channel : int
-        Which of its maps (their mean is raised) or units.
+        Which of its maps or units.
     steps : int
         Steps uphill.
     step_size : float
@@ -165,6 +167,7 @@ def activation_maximization(
         gradient = _uphill(trace, image, layer, channel)
         if smoothness:
             gradient = filters.apply(gradient, filters.gaussian(smoothness))
+        gradient = gradient - gradient.mean((0, 1))
         length = np.abs(gradient).mean()
         if length == 0:  # the channel is silent here, and no small change wakes it
             break
@@ -279,7 +282,7 @@ def _last_convolution(trace: Trace) -> str:
 
 
 def _uphill(trace: Trace, image: np.ndarray, name: str, channel: int) -> np.ndarray:
-    """The gradient of the mean of a channel with respect to the image; where a ReLU silences it, of what it is fed."""
+    """The gradient of a channel's squared answers with respect to the image; where a ReLU silences it, of what it is fed."""
     layer = trace.layers[name]
     layer = getattr(layer, "pointwise", layer)  # the part of a SeparableConv2D that has its activation
     activation = layer.activation
@@ -293,7 +296,8 @@ def _uphill(trace: Trace, image: np.ndarray, name: str, channel: int) -> np.ndar
                 f"activation_maximization: channel must be from 0 to {output.shape[-1] - 1}, got {channel}"
             )
         uphill = np.zeros_like(output)
-        uphill[..., channel] = 1
+        answers = np.maximum(output[..., channel], 0)
+        uphill[..., channel] = answers if answers.any() else 1
         gradient = trace.backward(uphill, name)[0]
         layer.activation = activation
         if activation is None or gradient.any():

@@ -159,11 +159,11 @@ def test_a_lone_sigmoid_has_two_classes():
 
 
 def test_activation_maximization_wakes_a_silent_channel():
-    """The bias keeps the ReLU shut on grey; white opens it."""
+    """The bias keeps the ReLU shut on grey; white does, but not all becomes white."""
     model = Sequential([layers.Input((8, 8, 1)), layers.Conv2D(1, 3, activation="relu", name="shy")], seed=0)
     model.set_weights([np.ones((3, 3, 1, 1)), [-8.0]])
     image = visualize.activation_maximization(model, "shy", 0)
-    assert visualize.feature_maps(model, image)["shy"].min() > 0.5
+    assert visualize.feature_maps(model, image)["shy"].max() > 0.9 and image.mean() < 0.6
 
 
 def test_grad_cam_uses_what_follows_the_last_convolution(rng):
