@@ -186,6 +186,7 @@ def occlusion(
     class_index: int | None = None,
     *,
     size: int = 3,
+    stride: int = 1,
     value: float = 0.0,
     path: Path | None = None,
     figure: Figure | None = None,
@@ -204,6 +205,9 @@ def occlusion(
         As in `saliency`.
     size : int
         Edge of the covering square in pixels, odd; it is centred on each pixel in turn.
+    stride : int
+        Cover only every so many rows and columns; the others take the value of the place before. The network runs
+        ``height * width / stride**2`` times.
     value : float
         What it is covered with.
     path : path, optional
@@ -218,17 +222,21 @@ def occlusion(
     """
     if size < 1 or size % 2 == 0:
         raise ValueError(f"occlusion: size must be odd and positive, got {size}")
+    if stride < 1:
+        raise ValueError(f"occlusion: stride must be positive, got {stride}")
     batch = one("occlusion", model, image)
     scores = class_scores(model, model.predict_on_batch(batch)[0])
     class_index = _class("occlusion", model, scores, class_index)
     height, width = batch.shape[1:3]
-    result = np.empty((height, width), batch.dtype)
-    for row in range(height):
-        covered = np.repeat(batch, width, axis=0)
-        for column in range(width):
+    columns = range(0, width, stride)
+    result = np.empty((len(range(0, height, stride)), len(columns)), batch.dtype)
+    for i, row in enumerate(range(0, height, stride)):
+        covered = np.repeat(batch, len(columns), axis=0)
+        for picture, column in zip(covered, columns):
             top, left = max(0, row - size // 2), max(0, column - size // 2)
-            covered[column, top : row + size // 2 + 1, left : column + size // 2 + 1] = value
-        result[row] = scores[class_index] - class_scores(model, model.predict_on_batch(covered))[:, class_index]
+            picture[top : row + size // 2 + 1, left : column + size // 2 + 1] = value
+        result[i] = scores[class_index] - class_scores(model, model.predict_on_batch(covered))[:, class_index]
+    result = result.repeat(stride, axis=0).repeat(stride, axis=1)[:height, :width]
 
     def paint(figure: Figure) -> None:
         limit = float(np.abs(result).max()) or 1.0

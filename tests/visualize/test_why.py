@@ -181,6 +181,8 @@ def test_occlusion_falls_where_it_counts():
     image[1, 1] = image[6, 6] = 2
     fall = visualize.occlusion(corner_model(), image, 0, size=3)
     assert fall.shape == (8, 8)
+    coarse = visualize.occlusion(corner_model(), image, 0, size=3, stride=3)
+    np.testing.assert_array_equal(coarse, fall[::3, ::3].repeat(3, axis=0).repeat(3, axis=1)[:8, :8])
     assert (fall[:3, :3] > 0.3).all() and (fall[5:, 5:] < -0.3).all() and np.abs(fall[3:5, 3:5]).max() < 1e-6
 
 
@@ -190,6 +192,7 @@ def test_occlusion_falls_where_it_counts():
     (lambda m, x: visualize.grad_cam(m, x, layer="flatten"), "grad_cam: layer must return maps"),
     (lambda m, x: visualize.grad_cam(m, x, layer="nobody"), "grad_cam: layer must be one of first, "),
     (lambda m, x: visualize.occlusion(m, x, size=2), "occlusion: size must be odd and positive, got 2"),
+    (lambda m, x: visualize.occlusion(m, x, stride=0), "occlusion: stride must be positive, got 0"),
     (lambda m, x: visualize.activation_maximization(m, "last", 4), "channel must be from 0 to 3, got 4"),
 ])
 def test_errors(model, image, call, message):
