@@ -75,9 +75,7 @@ def check_command(command):
     elif program == "make":
         targets = {name for names in re.findall(r"^([\w -]+):", (ROOT / "Makefile").read_text(), re.M) for name in names.split()}
         assert not {word for word in arguments if "=" not in word} - targets, command
-    elif program == "python":
-        assert (ROOT / arguments[0]).exists(), command
-    elif program == "bash":
+    elif program == "python" or program == "bash":
         assert (ROOT / arguments[0]).exists(), command
     elif program == "pip":
         assert arguments[0] == "install" and len(arguments) == 2
