@@ -124,3 +124,12 @@ def test_wide_instructions_are_only_in_kernels_for_them(library):
                 wrong.setdefault(function, line.strip())
     assert not wrong
     assert library.name.startswith("cpu.") == (counts["avx2"] > 1000 and counts["avx512"] > 1000)
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("unit", ["cnf_dispatch", "isa_scalar", "isa_avx2", "isa_avx512"])
+def test_no_stack_frame_is_larger_than_16_kib(unit, tmp_path):
+    """A kernel runs on stacks of 64 KiB: gcc says what each function takes."""
+    tool("gcc", "-std=gnu11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-Werror=frame-larger-than=16384", "-c",
+         ROOT / "csrc" / f"{unit}.c", "-o", tmp_path / "unit.o")  # fmt: skip
