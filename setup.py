@@ -40,6 +40,9 @@ class BuildExt(build_ext):
     def finalize_options(self) -> None:
         super().finalize_options()
         self.parallel = self.parallel or os.cpu_count()
+        if self.editable_mode:  # would go to a temporary folder: kept, what is up to date is not compiled again
+            kept = f"build/editable-{sys.implementation.cache_tag}{'-serial' * bool(os.environ.get('CNNFAST_NO_OPENMP'))}"
+            self.build_lib, self.build_temp = f"{kept}/lib", f"{kept}/temp"
 
     def build_extensions(self) -> None:
         if openmp_works(self.compiler):
