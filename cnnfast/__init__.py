@@ -12,7 +12,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from . import ops
-from .ops import clear_cache, get_num_threads, set_num_threads, threads
+from .ops import get_num_threads, set_num_threads, threads
 
 if TYPE_CHECKING:
     from . import (
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .config import show_config
     from .errors import ModelFileError
     from .models import Sequential
+    from .plans import clear_cache
     from .saving import load_model
 
 __version__ = "0.1.0"
@@ -55,6 +56,7 @@ _MODULES = (
 )
 _NAMES = {
     "ModelFileError": "errors",
+    "clear_cache": "plans",
     "Sequential": "models",
     "load_model": "saving",
     "show_config": "config",

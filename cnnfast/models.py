@@ -11,9 +11,11 @@ import numpy as np
 
 from . import layers as layers_module
 from .activations import ActivationFunction
+from .arrays import as_array
 from .layers import Input, Layer
 from .layers._arguments import Shape
 from .layers.base import Clock, fresh_seed
+from .plans import infer
 from .registry import serialize
 from .training import Trainer
 
@@ -197,9 +199,13 @@ class Sequential(Trainer, Layer):
     # --- forward, backward -------------------------------------------------------------------------------------------
 
     def forward(self, x: np.ndarray, training: bool = False, logits: bool = False) -> np.ndarray:
+        return self.forward_from(x, 0, training, logits)
+
+    def forward_from(self, x: np.ndarray, start: int, training: bool = False, logits: bool = False) -> np.ndarray:
+        """As `forward`, for an `x` that the first `start` layers have been through."""
         if training and self._block is not None and self._block.grad is None and self._block.is_bound:
             self._block.with_gradients()  # not if this is part of another network now, whose block holds the weights
-        for layer in self._layers[:-1]:
+        for layer in self._layers[start:-1]:
             x = layer.forward(x, training)
         last = self._layers[-1]
         return last.forward(x, training, logits=True) if logits else last.forward(x, training)  # type: ignore[call-arg]
@@ -224,7 +230,11 @@ class Sequential(Trainer, Layer):
             self.build((None, *np.shape(x)[1:]))
         self._require("call", compiled=False)
         with self._lock.reading():
-            return super().__call__(x, training)
+            if training or self.run_eagerly:
+                return super().__call__(x, training)
+            x = as_array(x)
+            self._check_shape("call", x)
+            return infer(self, x.astype(self.dtype, copy=False))
 
     def set_weights(self, weights: Iterable[Any]) -> None:
         with self._lock.writing():
@@ -304,7 +314,7 @@ class Sequential(Trainer, Layer):
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
-        del state["_lock"], state["_training"]
+        del state["_lock"], state["_training"], state["_plans"]
         return state
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from .initializers import Initializer
+from .plans import revise
 
 _ALIGNMENT = 64  # bytes: a cache line, the widest vector
 
@@ -89,6 +90,7 @@ class Block:
             else:
                 view[...] = parameter.data
         self._bound = [view for _, view in self._views(self.data)]
+        revise()
         for parameter, view in zip(self.parameters, self._bound):  # only now: a failure above leaves the old block in use
             parameter.data, parameter.grad = view, None  # type: ignore[assignment]
 

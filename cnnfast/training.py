@@ -27,6 +27,7 @@ from .concurrency import StepLock, uninterrupted
 from .losses import Loss
 from .ops.check import any_array
 from .optimizers import Optimizer
+from .plans import Plans, Step, infer
 from .registry import serialize
 from .scores import Scores
 
@@ -45,6 +46,7 @@ class Trainer(_Base):
 
     _clock: Clock
     _block: Block | None
+    _free = frozenset({"needs_input_gradient", "optimizer", "loss", "stop_training", "history", "run_eagerly"})
 
     def _init_trainer(self) -> None:
         self.optimizer: Optimizer | None = None
@@ -53,9 +55,11 @@ class Trainer(_Base):
         self.history: History | None = None
         self._plain_metrics: list[Any] = []
         self._weighted_metrics: list[Any] = []
+        self.run_eagerly = False
         self._init_locks()
 
     def _init_locks(self) -> None:
+        self._plans = Plans()
         self._lock = StepLock()
         self._training = threading.Lock()
 
@@ -63,7 +67,7 @@ class Trainer(_Base):
 
     def compile(
         self, optimizer: Any = "rmsprop", loss: Any = None, *, metrics: Sequence[Any] | None = None,
-        weighted_metrics: Sequence[Any] | None = None,
+        weighted_metrics: Sequence[Any] | None = None, run_eagerly: bool = False,
     ) -> None:  # fmt: skip
         """Say how the network is trained.
 
@@ -76,7 +80,11 @@ class Trainer(_Base):
             "accuracy" is the binary, categorical or sparse one, as the targets are.
         weighted_metrics : list of str or Metric, optional
             Weighted by `sample_weight` and `class_weight`.
+        run_eagerly : bool
+            Run layer by layer always, rather than by execution plans: the same bits, slower, and a debugger stops in it.
         """
+        if not isinstance(run_eagerly, bool):
+            raise TypeError(f"compile: run_eagerly must be True or False, got {run_eagerly!r}")
         if loss is None:
             raise TypeError("compile: loss is missing")
         for name, given in (("metrics", metrics), ("weighted_metrics", weighted_metrics)):
@@ -86,7 +94,7 @@ class Trainer(_Base):
                 if metric not in ("accuracy", "acc"):
                     metrics_module.get(metric)
         new_optimizer, new_loss = optimizers.get(optimizer), losses_module.get(loss)
-        self.optimizer, self.loss = new_optimizer, new_loss
+        self.optimizer, self.loss, self.run_eagerly = new_optimizer, new_loss, run_eagerly
         self._plain_metrics, self._weighted_metrics = list(metrics or ()), list(weighted_metrics or ())
 
     @property
@@ -291,35 +299,36 @@ class Trainer(_Base):
         block = self._memory()
         grad = block.with_gradients()
         loss, is_twin = self._loss_on_logits()
-        outputs = self.forward(x, training=True, **({"logits": True} if is_twin else {}))
-        y = loss.targets(y, outputs.shape, self.dtype)
-        values, saved = loss.forward(y, outputs)
-        value, dvalues = loss.reduce(values, w)
-        trainable = self.trainable_weights
-        value += sum(p.regularizer(p.data) for p in trainable if p.regularizer is not None)
-        if not math.isfinite(value):
-            _not_finite("loss", value, where, x, on_nonfinite)
-        self.needs_input_gradient = False
-        try:
-            self.backward(loss.backward(dvalues, saved))
-        finally:
-            self.needs_input_gradient = True
-        for parameter in trainable:
-            if parameter.regularizer is not None:
-                parameter.grad += parameter.regularizer.gradient(parameter.data)
-        runs = block.runs(trainable)
-        if math.isfinite(value):
-            total = sum(float(grad[run].sum()) for run in runs)  # one NaN or infinity is enough to make the sum so
-            if not math.isfinite(total):
-                _not_finite("gradient", total, where, x, on_nonfinite)
-        optimizer.build(block.data)
-        optimizer.clip(grad, block.parts(trainable))
-        with uninterrupted(), self._lock.writing():
-            optimizer.apply(block.data, grad, runs)
-            _finish_step(self)
-            self._clock.step += 1
-        predictions = self._predictions(outputs, is_twin) if scores.identifiers else None
-        scores.update(value, y, predictions, w)
+        with Step(self, x, is_twin, self.run_eagerly) as step:
+            outputs = step.forward()
+            y = loss.targets(y, outputs.shape, self.dtype)
+            values, saved = loss.forward(y, outputs)
+            value, dvalues = loss.reduce(values, w)
+            trainable = self.trainable_weights
+            value += sum(p.regularizer(p.data) for p in trainable if p.regularizer is not None)
+            if not math.isfinite(value):
+                _not_finite("loss", value, where, x, on_nonfinite)
+            self.needs_input_gradient = False
+            try:
+                step.backward(loss.backward(dvalues, saved))
+            finally:
+                self.needs_input_gradient = True
+            for parameter in trainable:
+                if parameter.regularizer is not None:
+                    parameter.grad += parameter.regularizer.gradient(parameter.data)
+            runs = block.runs(trainable)
+            if math.isfinite(value):
+                total = sum(float(grad[run].sum()) for run in runs)  # one NaN or infinity is enough to make the sum so
+                if not math.isfinite(total):
+                    _not_finite("gradient", total, where, x, on_nonfinite)
+            optimizer.build(block.data)
+            optimizer.clip(grad, block.parts(trainable))
+            with uninterrupted(), self._lock.writing():
+                optimizer.apply(block.data, grad, runs)
+                step.finish()
+                self._clock.step += 1
+            predictions = self._predictions(outputs, is_twin) if scores.identifiers else None
+            scores.update(value, y, predictions, w)
 
     # --- evaluate, predict -------------------------------------------------------------------------------------------
 
@@ -372,7 +381,7 @@ class Trainer(_Base):
         x, y, w = self._cast("evaluate", batch)
         loss, is_twin = self._loss_on_logits()
         with self._lock.reading():
-            outputs = self.forward(x, **({"logits": True} if is_twin else {}))
+            outputs = self._infer(x, is_twin)
             penalty = sum(p.regularizer(p.data) for p in self.trainable_weights if p.regularizer is not None)
         y = loss.targets(y, outputs.shape, self.dtype)
         value = loss.reduce(loss.forward(y, outputs)[0], w)[0] + penalty
@@ -460,7 +469,10 @@ class Trainer(_Base):
         x = any_array(x, "predict_on_batch", "x")
         self._check_shape("predict_on_batch", x)
         with self._lock.reading():
-            return self.forward(x.astype(self.dtype, copy=False))
+            return self._infer(x.astype(self.dtype, copy=False))
+
+    def _infer(self, x: np.ndarray, logits: bool = False) -> np.ndarray:
+        return self.forward_from(x, 0, False, logits) if self.run_eagerly else infer(self, x, logits)
 
     # --- shared ------------------------------------------------------------------------------------------------------
 
@@ -531,12 +543,6 @@ class Trainer(_Base):
             return outputs
         assert self.activation is not None
         return self.activation.forward(outputs)
-
-
-def _finish_step(layer: Layer) -> None:
-    layer.finish_step()
-    for inner in layer.sublayers:
-        _finish_step(inner)
 
 
 def _not_finite(what: str, value: float, where: str, x: np.ndarray, on_nonfinite: str) -> None:

@@ -28,6 +28,8 @@ class Rescaling(Layer):
         A list has a number for each size of the last axis.
     """
 
+    augments = True
+
     def __init__(self, scale: Any, offset: Any = 0.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.scale, self.offset = self._numbers("scale", scale), self._numbers("offset", offset)
@@ -55,6 +57,8 @@ class Rescaling(Layer):
 
 class _Random(Layer):
     """`_draw` says what to do with the samples, `_change` does it, `_change_back` is its gradient."""
+
+    augments = True
 
     ndim = 4
     seed: int | None

@@ -12,7 +12,9 @@ from .. import initializers
 from ..activations import ActivationFunction
 from ..arrays import as_array
 from ..ops.check import any_array
+from ..ops.tape import not_replayable
 from ..parameters import Block, Parameter
+from ..plans import revise
 from ..registry import Configurable, reject_unknown, snake_case
 from ._arguments import Shape
 
@@ -61,7 +63,15 @@ class Layer(Configurable):
 
     activation: ActivationFunction | None = None
     needs_input_gradient: bool = True
+    _free: ClassVar[frozenset[str]] = frozenset({"needs_input_gradient"})  # attributes that no plan depends on
+    augments: ClassVar[bool] = False  # whether it only prepares images, in front of a network
     ndim: ClassVar[int | None] = None  # dimensions of the input, the batch included; None: any
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Whatever a network has recorded is out of date when a layer changes."""
+        if name[0] != "_" and name not in self._free:
+            revise()
+        super().__setattr__(name, value)
 
     def __init__(
         self, *, name: str | None = None, trainable: bool = True, dtype: Any = None, **unknown: Any
@@ -302,3 +312,10 @@ def channels_last(x: np.ndarray, data_format: str) -> np.ndarray:
 def like_input(y: np.ndarray, data_format: str) -> np.ndarray:
     """View of the channels-last `y` in the layer's own format."""
     return y if data_format == "channels_last" else np.moveaxis(y, -1, 1)
+
+
+def reshaped(x: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """View of `x` in another shape; a copy, which no recording can repeat, if its memory is in another order."""
+    if not x.flags.c_contiguous:
+        not_replayable()
+    return x.reshape(shape)

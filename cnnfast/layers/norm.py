@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from .. import initializers, ops, regularizers
+from ..ops.tape import hold
 from ._arguments import Shape, flag, number, whole
 from .base import Layer
 
@@ -90,12 +91,10 @@ class BatchNormalization(Layer):
         gamma = None if self.gamma is None else self.gamma.data
         dy = np.moveaxis(dy, self.axis, -1)
         if not by_batch:  # the averages are constants and nobody asks for dgamma: dx is dy scaled as x was
-            dx = ops.batch_norm(dy, np.zeros_like(variance), variance, gamma, None, self.epsilon)
+            dx = ops.batch_norm(dy, hold(np.zeros_like(variance)), variance, gamma, None, self.epsilon)
             return np.moveaxis(dx, -1, self.axis)
-        dx, dgamma, dbeta = ops.batch_norm_backward(dy, x, mean, variance, gamma, self.epsilon, training=True)
-        for parameter, gradient in ((self.gamma, dgamma), (self.beta, dbeta)):
-            if parameter is not None:
-                parameter.grad[...] = gradient
+        out = (None, *(None if p is None else p.grad for p in (self.gamma, self.beta)))
+        dx = ops.batch_norm_backward(dy, x, mean, variance, gamma, self.epsilon, training=True, out=out)[0]
         return np.moveaxis(dx, -1, self.axis)
 
     def finish_step(self) -> None:

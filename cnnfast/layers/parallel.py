@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from .. import ops
+from ..ops.tape import not_replayable
 from ._arguments import Shape, choice
 from .base import Layer
 
@@ -74,12 +75,16 @@ class Parallel(Layer):
         parts = [x if b is None else b.forward(x, training) for b in self._branches]
         if training:
             self._saved = [part.shape[self.axis] for part in parts]
-        return np.concatenate(parts, self.axis) if self.mode == "concatenate" else _sum(parts)
+        if self.mode == "add":
+            return _sum(parts)
+        not_replayable()
+        return np.concatenate(parts, self.axis)
 
     def backward(self, dy: np.ndarray) -> np.ndarray | None:
         sizes = self._take()
         parts = [dy] * len(sizes)
         if self.mode == "concatenate":
+            not_replayable()
             parts = np.split(dy, np.cumsum(sizes[:-1]), self.axis)
         gradients = []
         for layer, part in zip(self._branches, parts):

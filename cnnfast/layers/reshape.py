@@ -10,7 +10,7 @@ from .. import ops
 from ._arguments import Shape, pair, whole
 from ._arguments import data_format as format_of
 from ._geometry import channels, spatial, with_spatial
-from .base import Layer, channels_last, like_input
+from .base import Layer, channels_last, like_input, reshaped
 
 
 class Flatten(Layer):
@@ -28,10 +28,10 @@ class Flatten(Layer):
         x = channels_last(x, self.data_format) if x.ndim > 2 else x
         if training:
             self._saved = x.shape
-        return x.reshape(len(x), math.prod(x.shape[1:]))
+        return reshaped(x, (len(x), math.prod(x.shape[1:])))
 
     def backward(self, dy: np.ndarray) -> np.ndarray:
-        dx = dy.reshape(self._take())
+        dx = reshaped(dy, self._take())
         return like_input(dx, self.data_format) if dx.ndim > 2 else dx
 
 
@@ -64,10 +64,10 @@ class Reshape(Layer):
     def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
         if training:
             self._saved = x.shape
-        return x.reshape(len(x), *self.target_shape)
+        return reshaped(x, (len(x), *self.target_shape))
 
     def backward(self, dy: np.ndarray) -> np.ndarray:
-        return dy.reshape(self._take())
+        return reshaped(dy, self._take())
 
 
 class Cropping2D(Layer):

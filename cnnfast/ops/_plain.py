@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 
 from .check import any_array, bad_dtype
+from .tape import not_replayable
 
 quiet = np.errstate(invalid="ignore", over="ignore")  # as the kernels: NaN and infinity are answers, not warnings
 
 
 def array(x: Any, func: str, name: str, ndim: int | None = None, like: np.ndarray | None = None) -> np.ndarray:
     """Return `x` as a float32 or float64 array, of `like`'s dtype if there is one; no copy that isn't needed."""
+    not_replayable()
     a = np.asarray(any_array(x, func, name))
     if a.dtype.newbyteorder("=") not in (np.float32, np.float64):
         raise bad_dtype(a, func, name)

@@ -5,6 +5,7 @@ import numpy as np
 cimport numpy as cnp
 
 from cnnfast.ops.memory cimport empty
+from cnnfast.ops.threads cimport unrepeatable
 
 cnp.import_array()
 
@@ -54,6 +55,7 @@ cdef cnp.ndarray as_array(object x, str func, str name, int ndim=-1):
     if ndim >= 0 and cnp.PyArray_NDIM(a) != ndim:
         raise ValueError(f"{func}: {name} must be {ndim}-D, got shape {(<object>a).shape}")
     if not (cnp.PyArray_IS_C_CONTIGUOUS(a) and cnp.PyArray_ISBEHAVED_RO(a)):
+        unrepeatable()
         a = <cnp.ndarray>np.array(a, dtype=a.dtype.newbyteorder("="), order="C", copy=True, subok=False)
     return a
 
@@ -74,10 +76,12 @@ cdef cnp.ndarray as_same(object x, cnp.ndarray like, str func, str name):
 
 
 cdef cnp.ndarray to_last(cnp.ndarray x):
+    unrepeatable()
     return <cnp.ndarray>np.ascontiguousarray(np.moveaxis(x, 1, -1))
 
 
 cdef object to_first(cnp.ndarray x):
+    unrepeatable()
     return np.ascontiguousarray(np.moveaxis(x, -1, 1))
 
 
@@ -259,5 +263,6 @@ cdef int check_out(object out, str func, int typenum) except -1:
 cdef object deliver(cnp.ndarray y, object out):
     if out is None or y is out:
         return y
+    unrepeatable()
     out[...] = y
     return out

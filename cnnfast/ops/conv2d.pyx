@@ -15,7 +15,7 @@ from cnnfast.ops.cpu cimport (
     cnf_winograd_weight_plan, kernels
 )
 from cnnfast.ops.memory cimport Block, block
-from cnnfast.ops.threads cimport run, thread_count
+from cnnfast.ops.threads cimport run, thread_count, unrepeatable
 
 cnp.import_array()
 
@@ -165,10 +165,12 @@ cdef cnp.ndarray _last(cnp.ndarray a, str func, str name, bint first, bint weigh
         raise ValueError(f"{func}: {name} must be 4-D {layout}, got shape {(<object>a).shape}")
     if not first:
         return a
+    unrepeatable()
     return <cnp.ndarray>np.ascontiguousarray(np.transpose(a, (2, 3, 1, 0) if weight else (0, 2, 3, 1)))
 
 
 cdef object _first(object a, bint weight):
+    unrepeatable()
     return np.ascontiguousarray(np.transpose(a, (3, 2, 0, 1) if weight else (0, 3, 1, 2)))
 
 
@@ -211,6 +213,7 @@ cdef object _run_pass(cnf_conv2d_job *job, int which, str func, cnp.ndarray a, c
     job.y = cnp.PyArray_DATA(y)
     if cnp.PyArray_SIZE(y) > 0:
         if job.shape.n == 0:
+            unrepeatable()
             y.fill(0)
         else:
             perform(job, which, typenum, func, num_threads)

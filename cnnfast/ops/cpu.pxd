@@ -74,6 +74,8 @@ cdef extern from "cnf.h" nogil:
         cnf_kernel *global_avg_pool2d_backward
         cnf_kernel *global_max_pool2d
         cnf_kernel *global_max_pool2d_backward
+        cnf_kernel *pad2d
+        cnf_kernel *pad2d_backward
 
     ctypedef struct cnf_elementwise:
         const void *x
@@ -165,6 +167,12 @@ cdef extern from "cnf.h" nogil:
         ptrdiff_t chunk
         int wide
         int include_pad
+
+    ctypedef struct cnf_pad2d_job:
+        const void *x
+        void *y
+        ptrdiff_t n, h, w, c, top, bottom, left, right
+        double value
 
     enum:
         CNF_FORWARD

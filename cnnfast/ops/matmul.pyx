@@ -14,6 +14,7 @@ from cnnfast.ops.conv2d cimport activation_code, perform
 from cnnfast.ops.cpu cimport (
     CNF_BACKWARD_INPUT, CNF_BACKWARD_WEIGHT, CNF_DIRECT, CNF_FORWARD, CNF_LINEAR, cnf_conv2d, cnf_conv2d_job
 )
+from cnnfast.ops.threads cimport unrepeatable
 
 cnp.import_array()
 
@@ -118,6 +119,7 @@ def matmul(a, b, *, out=None, num_threads=None):
     if y.size == 0:
         pass
     elif a2.shape[-1] == 0:
+        unrepeatable()
         y.fill(0)
     elif not lead:
         _matmul2d(a2, b2, y2, num_threads)
@@ -237,6 +239,7 @@ def dense_backward_weight(x, dy, *, out=None, num_threads=None):
     if rows:
         _product(func, CNF_BACKWARD_WEIGHT, rows, dims[0], dims[1], xa, da, None, CNF_LINEAR, dw, num_threads)
     else:
+        unrepeatable()
         dw.fill(0)
     return deliver(dw, out)
 

@@ -3,9 +3,27 @@ cimport numpy as cnp
 # A new C-contiguous array from the pool (contents undefined). Raises NumPy's MemoryError text if there is no memory.
 cdef cnp.ndarray empty(int ndim, const cnp.npy_intp *shape, int typenum)
 
-# A block of workspace, 64-byte aligned, given back to the pool when the object goes.
+# Memory that one recording has for itself: what is freed is used again, lowest first, so that its size is the most that was
+# in use at one time. Reserved as addresses, touched as needed.
+cdef class Arena:
+    cdef char *base
+    cdef readonly size_t size      # bytes that were in use at most
+    cdef size_t reserved
+    cdef list holes                # [begin, end) below `size`, in order
+    cdef list freed                # (clock, begin, end) of all that was given back
+    cdef const Py_ssize_t *clock   # what `freed` notes
+    cdef bint open
+    cdef void *take(self, size_t size) except? NULL
+    cdef int give(self, void *data, size_t size) except -1
+    cdef int close(self) except -1
+
+# What this thread allocates comes from `arena` instead of the pool; None ends that.
+cdef void allocate_from(Arena arena) noexcept
+
+# A block of workspace, 64-byte aligned, given back to the pool (or to the arena it is from) when the object goes.
 cdef class Block:
     cdef void *data
     cdef size_t size
+    cdef Arena arena
 
 cdef Block block(size_t size)

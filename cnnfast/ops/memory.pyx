@@ -2,8 +2,9 @@
 
 Blocks are kept by size class, a bounded total of them; all bookkeeping happens under the GIL."""
 
-from libc.stdlib cimport free
+cimport cython
 cimport numpy as cnp
+from libc.stdlib cimport free
 
 cnp.import_array()
 
@@ -12,14 +13,34 @@ cdef extern from "stdlib.h" nogil:
 
 cdef extern from *:
     """
-    #ifdef __linux__
+    static _Thread_local void *cnf_arena_now;
+    static void cnf_set_arena(void *arena) { cnf_arena_now = arena; }
+    static void *cnf_arena(void) { return cnf_arena_now; }
+    #ifdef __unix__
     #include <sys/mman.h>
+    #ifndef MAP_NORESERVE
+    #define MAP_NORESERVE 0
+    #endif
+    static void *cnf_reserve(size_t size) {
+        void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        return p == MAP_FAILED ? NULL : p;
+    }
+    static void cnf_release(void *p, size_t size) { if (size) munmap(p, size); }
+    #else
+    static void *cnf_reserve(size_t size) { (void)size; return NULL; }
+    static void cnf_release(void *p, size_t size) { (void)p; (void)size; }
+    #endif
+    #ifdef __linux__
     static void cnf_huge(void *p, size_t size) { if (size >= (4u << 20)) madvise(p, size, MADV_HUGEPAGE); }
     #else
     static void cnf_huge(void *p, size_t size) { (void)p; (void)size; }
     #endif
     """
     void cnf_huge(void *p, size_t size) nogil
+    void cnf_set_arena(void *arena) nogil
+    void *cnf_arena() nogil
+    void *cnf_reserve(size_t size) nogil
+    void cnf_release(void *p, size_t size) nogil
 
 cdef size_t SMALL = 16 << 10   # NumPy's own allocator serves these well
 cdef size_t LIMIT = 1 << 30    # bytes kept for reuse
@@ -35,6 +56,79 @@ cdef size_t size_class(size_t size) noexcept nogil:
     return (size + step - 1) // step * step
 
 
+cdef class Arena:
+    def __cinit__(self):
+        cdef size_t size = <size_t>1 << 36
+        self.holes, self.freed, self.open = [], [], True
+        while size >= <size_t>1 << 26:  # addresses may be rationed (RLIMIT_AS)
+            self.base = <char *>cnf_reserve(size)
+            if self.base != NULL:
+                self.reserved = size
+                return
+            size >>= 2
+        raise MemoryError("Unable to reserve addresses")
+
+    def __dealloc__(self):
+        if self.base != NULL:
+            cnf_release(self.base, self.reserved)
+
+    cdef void *take(self, size_t size) except? NULL:
+        cdef Py_ssize_t i
+        cdef size_t begin, end
+        size = (size + 63) // 64 * 64
+        for i in range(len(self.holes)):
+            begin, end = self.holes[i]
+            if end - begin >= size:
+                if end - begin == size:
+                    del self.holes[i]
+                else:
+                    self.holes[i] = begin + size, end
+                return self.base + begin
+        begin = self.size
+        if self.holes and self.holes[-1][1] == self.size:  # the last hole grows
+            begin = self.holes.pop()[0]
+        if size > self.reserved - begin:
+            raise MemoryError(f"Unable to allocate {_human(size)}")
+        self.size = begin + size
+        cnf_huge(self.base + begin, size)
+        return self.base + begin
+
+    cdef int give(self, void *data, size_t size) except -1:
+        cdef size_t begin = <char *>data - self.base, end = begin + (size + 63) // 64 * 64
+        cdef Py_ssize_t i
+        if not self.open:
+            return 0
+        self.freed.append((self.clock[0] if self.clock != NULL else 0, begin, end))
+        for i in range(len(self.holes)):
+            if self.holes[i][0] > begin:
+                break
+        else:
+            i = len(self.holes)
+        if i < len(self.holes) and self.holes[i][0] == end:
+            end = self.holes.pop(i)[1]
+        if i and self.holes[i - 1][1] == begin:
+            i -= 1
+            begin = self.holes.pop(i)[0]
+        self.holes.insert(i, (begin, end))
+        return 0
+
+    cdef int close(self) except -1:
+        """Nothing more is taken or reused; what was never used goes back."""
+        cdef size_t kept = (self.size + 4095) // 4096 * 4096
+        self.open = False
+        self.clock = NULL
+        cnf_release(self.base + kept, self.reserved - kept)
+        self.reserved = kept
+        if kept == 0:
+            self.base = NULL
+        return 0
+
+
+cdef void allocate_from(Arena arena) noexcept:
+    cnf_set_arena(<void *>arena if arena is not None else NULL)
+
+
+@cython.no_gc_clear
 cdef class Block:
     def __cinit__(self):
         self.data = NULL
@@ -43,7 +137,9 @@ cdef class Block:
         global kept
         if self.data == NULL:
             return
-        if shelves is not None and kept + self.size <= LIMIT:
+        if self.arena is not None:
+            self.arena.give(self.data, self.size)
+        elif shelves is not None and kept + self.size <= LIMIT:
             shelf = shelves.setdefault(self.size, [])
             shelf.append(<size_t>self.data)
             kept += self.size
@@ -54,6 +150,12 @@ cdef class Block:
 cdef Block block(size_t size):
     global kept
     cdef Block b = Block.__new__(Block)
+    cdef void *arena = cnf_arena()
+    if arena != NULL:
+        b.arena = <Arena>arena
+        b.size = size if size else 1
+        b.data = b.arena.take(b.size)
+        return b
     size = size_class(size if size else 1)
     b.size = size
     shelf = shelves.get(size)
@@ -76,7 +178,7 @@ cdef cnp.ndarray empty(int ndim, const cnp.npy_intp *shape, int typenum):
     cdef int i
     for i in range(ndim):
         size *= shape[i]
-    if size < SMALL or size > 9e18:
+    if (size < SMALL and cnf_arena() == NULL) or size > 9e18:
         return cnp.PyArray_EMPTY(ndim, <cnp.npy_intp *>shape, typenum, 0)
     cdef Block b
     try:

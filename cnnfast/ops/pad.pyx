@@ -5,7 +5,8 @@ import numpy as np
 cimport numpy as cnp
 
 from cnnfast.ops.check cimport as_array, deliver, is_channels_first, padding2d, result
-from cnnfast.ops.threads cimport thread_count
+from cnnfast.ops.cpu cimport cnf_kernel, cnf_pad2d_job, kernels
+from cnnfast.ops.threads cimport run, thread_count
 
 cnp.import_array()
 
@@ -31,12 +32,22 @@ cdef cnp.ndarray _output(object out, str func, tuple shape, int typenum, cnp.nda
     return result(out, func, 4, dims, typenum, (source,))
 
 
-cdef tuple _middle(tuple margins, bint first, tuple shape):
-    """Index of the unpadded part of an array of the padded `shape`."""
-    top, bottom, left, right = margins
-    height, width = shape[2:] if first else shape[1:3]
-    rows, columns = slice(top, height - bottom), slice(left, width - right)
-    return (slice(None), slice(None), rows, columns) if first else (slice(None), rows, columns, slice(None))
+cdef int _run(cnf_kernel *kernel, str func, cnp.ndarray x, cnp.ndarray y, tuple inner, tuple margins, bint first,
+              double value, object num_threads) except -1:
+    """Runs over maps of the `inner` shape; channels first, each channel is a map of its own."""
+    cdef cnf_pad2d_job job
+    cdef int workers
+    if first:
+        job.n, job.h, job.w, job.c = inner[0] * inner[1], inner[2], inner[3], 1
+    else:
+        job.n, job.h, job.w, job.c = inner
+    job.top, job.bottom, job.left, job.right = margins
+    job.x, job.y, job.value = cnp.PyArray_DATA(x), cnp.PyArray_DATA(y), value
+    workers = thread_count(num_threads, job.n, 0.2 * (cnp.PyArray_SIZE(x) + cnp.PyArray_SIZE(y)), func)
+    if cnp.PyArray_SIZE(y) > 0:
+        with nogil:
+            run(kernel, &job, job.n, workers)
+    return 0
 
 
 def pad2d(x, padding, value=0.0, *, data_format="channels_last", out=None, num_threads=None):
@@ -55,7 +66,7 @@ def pad2d(x, padding, value=0.0, *, data_format="channels_last", out=None, num_t
     out : ndarray, optional
         Where to write the result.
     num_threads : int, optional
-        Accepted as everywhere; copying is done by one.
+        Exactly so many threads instead of the default.
 
     Returns
     -------
@@ -73,7 +84,6 @@ def pad2d(x, padding, value=0.0, *, data_format="channels_last", out=None, num_t
     margins = _margins(padding, func)
     if not isinstance(value, (int, float, np.integer, np.floating)) or isinstance(value, bool):
         raise TypeError(f"{func}: value must be a number, got {value!r}")
-    thread_count(num_threads, 1, 0, func)
     top, bottom, left, right = margins
     a, b, c, d = (<object>xa).shape
     if first:
@@ -81,14 +91,7 @@ def pad2d(x, padding, value=0.0, *, data_format="channels_last", out=None, num_t
     else:
         shape = (a, b + top + bottom, c + left + right, d)
     y = _output(out, func, shape, cnp.PyArray_TYPE(xa), xa)
-    middle = _middle(margins, first, shape)
-    rows, columns = middle[2 if first else 1], middle[3 if first else 2]
-    images = np.moveaxis(y, 1, -1) if first else y
-    images[:, : rows.start] = value
-    images[:, rows.stop :] = value
-    images[:, rows, : columns.start] = value
-    images[:, rows, columns.stop :] = value
-    (<object>y)[middle] = xa
+    _run(kernels(cnp.PyArray_TYPE(xa)).pad2d, func, xa, y, (a, b, c, d), margins, first, value, num_threads)
     return deliver(y, out)
 
 
@@ -104,7 +107,7 @@ def pad2d_backward(dy, padding, *, data_format="channels_last", out=None, num_th
     out : ndarray, optional
         Where to write the result.
     num_threads : int, optional
-        Accepted as everywhere; copying is done by one.
+        Exactly so many threads instead of the default.
 
     Returns
     -------
@@ -120,7 +123,6 @@ def pad2d_backward(dy, padding, *, data_format="channels_last", out=None, num_th
     cdef bint first = is_channels_first(data_format, func)
     cdef cnp.ndarray g = as_array(dy, func, "dy", 4)
     margins = _margins(padding, func)
-    thread_count(num_threads, 1, 0, func)
     top, bottom, left, right = margins
     a, b, c, d = (<object>g).shape
     height, width = (c - top - bottom, d - left - right) if first else (b - top - bottom, c - left - right)
@@ -128,5 +130,5 @@ def pad2d_backward(dy, padding, *, data_format="channels_last", out=None, num_th
         raise ValueError(f"{func}: padding must fit into dy of shape {(a, b, c, d)}, got {padding!r}")
     shape = (a, b, height, width) if first else (a, height, width, d)
     dx = _output(out, func, shape, cnp.PyArray_TYPE(g), g)
-    (<object>dx)[...] = (<object>g)[_middle(margins, first, (a, b, c, d))]
+    _run(kernels(cnp.PyArray_TYPE(g)).pad2d_backward, func, g, dx, shape, margins, first, 0, num_threads)
     return deliver(dx, out)

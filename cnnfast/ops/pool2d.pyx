@@ -11,6 +11,8 @@ from cnnfast.ops.cpu cimport cnf_kernel, cnf_pool2d, cnf_pool2d_job, kernels
 from cnnfast.ops.memory cimport empty
 from cnnfast.ops.threads cimport run, thread_count
 
+from cnnfast.ops.tape import hold
+
 cnp.import_array()
 
 cdef Py_ssize_t TASK = 16384  # elements a task, about: fixed, so that nothing depends on the thread count
@@ -561,7 +563,7 @@ def global_max_pool2d(x, *, keepdims=False, return_indices=False, data_format="c
     cdef cnp.ndarray y = _pooled(out, func, shape, typenum, (xa,))
     job.indices = NULL
     if return_indices:
-        indices = np.empty(shape, np.int64)
+        indices = hold(np.empty(shape, np.int64))
         job.indices = cnp.PyArray_DATA(indices)
     _global(func, kernels(typenum).global_max_pool2d, &job, xa, y, num_threads)
     return (deliver(y, out), indices) if return_indices else deliver(y, out)

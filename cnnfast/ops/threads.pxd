@@ -1,8 +1,33 @@
-from cnnfast.ops.cpu cimport cnf_kernel
+from cnnfast.ops.cpu cimport (
+    cnf_conv2d_job, cnf_dropout, cnf_elementwise, cnf_kernel, cnf_norm, cnf_optimizer, cnf_pad2d_job, cnf_pool2d_job, cnf_rows
+)
+
+ctypedef fused cnf_job:
+    cnf_conv2d_job
+    cnf_dropout
+    cnf_elementwise
+    cnf_norm
+    cnf_optimizer
+    cnf_pad2d_job
+    cnf_pool2d_job
+    cnf_rows
 
 # How many workers a call uses: `num_threads` as given (None: few for little work), at most one a task.
 # `work` is an estimate in nanoseconds on one thread. Raises for a bad `num_threads`.
 cdef int thread_count(object num_threads, Py_ssize_t tasks, double work, str func) except -1
 
-# Runs tasks 0 ... tasks-1 of a job on `workers` threads (worker numbers 0 ... workers-1).
-cdef void run(cnf_kernel *kernel, const void *job, Py_ssize_t tasks, int workers) noexcept nogil
+# Runs tasks 0 ... tasks-1 of a job on `workers` threads (worker numbers 0 ... workers-1). What this thread records (tape.pyx),
+# it records here.
+cdef void run(cnf_kernel *kernel, const cnf_job *job, Py_ssize_t tasks, int workers) noexcept nogil
+
+# The same for a job whose type is forgotten, and recorded nowhere.
+cdef void execute(cnf_kernel *kernel, const void *job, Py_ssize_t tasks, int workers) noexcept nogil
+
+# Where `run` of this thread also writes down what it does: a function and what it is given first, or NULL.
+ctypedef void (*cnf_listener)(void *tape, cnf_kernel *kernel, const void *job, size_t size, Py_ssize_t tasks,
+                              int workers) noexcept nogil
+cdef void listen(cnf_listener listener, void *tape) noexcept nogil
+
+# What this thread does just now is not done by kernels, so a recording can't repeat it; asking takes the mark away.
+cdef void unrepeatable() noexcept nogil
+cdef bint was_unrepeatable() noexcept nogil

@@ -19,6 +19,13 @@ cdef extern from *:
     static unsigned cnf_rules(void) { return 0; }
     static void cnf_restore_rules(unsigned before) { (void)before; }
     #endif
+    static _Thread_local void *cnf_listener_now, *cnf_tape_now;
+    static void cnf_listen(void *listener, void *tape) { cnf_listener_now = listener; cnf_tape_now = tape; }
+    static void *cnf_listening(void) { return cnf_listener_now; }
+    static void *cnf_tape(void) { return cnf_tape_now; }
+    static _Thread_local int cnf_mark;
+    static void cnf_set_mark(int mark) { cnf_mark = mark; }
+    static int cnf_get_mark(void) { return cnf_mark; }
     #ifdef _OPENMP
     #include <omp.h>
     #include <pthread.h>
@@ -54,6 +61,11 @@ cdef extern from *:
     static const int cnf_openmp = 0;
     #endif
     """
+    void cnf_listen(void *listener, void *tape) nogil
+    void *cnf_listening() nogil
+    void *cnf_tape() nogil
+    void cnf_set_mark(int mark) nogil
+    int cnf_get_mark() nogil
     const int cnf_openmp
     unsigned cnf_rules() nogil
     void cnf_restore_rules(unsigned before) nogil
@@ -202,7 +214,28 @@ cdef void run_task(cnf_kernel *kernel, const void *job, Py_ssize_t task, int wor
     cnf_restore_rules(rules)
 
 
-cdef void run(cnf_kernel *kernel, const void *job, Py_ssize_t tasks, int workers) noexcept nogil:
+cdef void unrepeatable() noexcept nogil:
+    cnf_set_mark(1)
+
+
+cdef bint was_unrepeatable() noexcept nogil:
+    cdef bint mark = cnf_get_mark()
+    cnf_set_mark(0)
+    return mark
+
+
+cdef void listen(cnf_listener listener, void *tape) noexcept nogil:
+    cnf_listen(<void *>listener, tape)
+
+
+cdef void run(cnf_kernel *kernel, const cnf_job *job, Py_ssize_t tasks, int workers) noexcept nogil:
+    cdef cnf_listener listener = <cnf_listener>cnf_listening()
+    if listener != NULL:
+        listener(cnf_tape(), kernel, job, sizeof(cnf_job), tasks, workers)
+    execute(kernel, job, tasks, workers)
+
+
+cdef void execute(cnf_kernel *kernel, const void *job, Py_ssize_t tasks, int workers) noexcept nogil:
     cdef Py_ssize_t task
     if _tracing:
         with gil:

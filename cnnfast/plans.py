@@ -1,0 +1,258 @@
+"""Execution plans: what a network computes for inputs of one shape, recorded once and run again without Python between layers.
+
+A plan is made by running the layers as always while `ops.tape` writes down the kernel calls, so layers know nothing of it,
+and a planned run has the bits of an eager one. A network keeps a few plans, each with memory of its own, used by one thread
+at a time. Where something can't be replayed (a layer of the user's, work done by NumPy) the network runs eagerly; layers of
+that kind at its beginning, such as augmentation, run eagerly before the plan.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import ops
+from .ops.cpu import current_isa
+from .ops.tape import Tape
+from .ops.threads import get_num_threads
+
+if TYPE_CHECKING:
+    from .layers import Layer
+    from .models import Sequential
+
+MOST_SEEN = 64  # shapes a network remembers to have computed
+MOST_PLANS = 4  # shapes a network has plans for
+MOST_BYTES = 1 << 29  # of the memory of plans that are not the latest
+
+_all_plans: weakref.WeakSet[Plans] = weakref.WeakSet()
+_revisions = itertools.count(1)
+_revision = 0
+
+
+def revise() -> None:
+    """A layer, or where its weights live, has changed: no plan made before is used again."""
+    global _revision
+    _revision = next(_revisions)
+
+
+def clear_cache() -> int:
+    """Give memory that is kept for reuse back to the system: the pool's, and that of execution plans nobody uses just now.
+
+    Returns
+    -------
+    int
+        Bytes released.
+    """
+    return sum(plans.clear() for plans in list(_all_plans)) + ops.clear_cache()
+
+
+class Plan:
+    """One network on inputs of one shape and dtype.
+
+    `forward(x, training)` and `backward(dy)` are the network's; they run once, to be recorded.
+    """
+
+    def __init__(self, x: np.ndarray, channels_first: bool) -> None:
+        self.tape = Tape()
+        self.complete = False
+        self.marks: list[int] = [0]  # where on the tape its stretches begin and end
+        with self.tape:
+            if channels_first and x.ndim > 2:  # in memory the channels are last, between layers as well
+                self.x = np.moveaxis(self.tape.buffer(np.moveaxis(x, 1, -1)), -1, 1)
+            else:
+                self.x = self.tape.buffer(x)
+        self.y: np.ndarray | None = None
+        self.dy: np.ndarray | None = None
+
+    def record(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Call a function; what its ops do is the next stretch of the tape."""
+        with self.tape:
+            result = function(*arguments)
+        self.marks.append(len(self.tape))
+        return result
+
+    def record_forward(self, forward: Callable[..., np.ndarray], x: np.ndarray, *arguments: Any) -> np.ndarray:
+        np.copyto(self.x, x)
+        self.y = self.record(forward, self.x, *arguments)
+        return self.y
+
+    def record_backward(self, backward: Callable[[np.ndarray], Any], dy: np.ndarray) -> None:
+        with self.tape:
+            self.dy = self.tape.buffer(dy)
+        np.copyto(self.dy, dy)
+        self.record(backward, self.dy)
+
+    def close(self) -> bool:
+        """End the recording; return whether the plan is of use."""
+        self.tape.close()
+        self.complete = self.tape.usable
+        return self.complete
+
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        """Run forward again; the result is overwritten by the next run."""
+        np.copyto(self.x, x)
+        self.tape.run(0, self.marks[1])
+        assert self.y is not None
+        return self.y
+
+    def backward(self, dy: np.ndarray) -> None:
+        assert self.dy is not None
+        np.copyto(self.dy, dy)
+        self.tape.run(self.marks[1], self.marks[2])
+
+    def finish(self) -> None:
+        self.tape.run(self.marks[2], self.marks[3])
+
+
+class Plans:
+    """The plans of one network, the latest ones. What is computed for the second time is recorded."""
+
+    def __init__(self) -> None:
+        self._idle: OrderedDict[Hashable, list[Plan]] = OrderedDict()
+        self._seen: OrderedDict[Hashable, bool] = OrderedDict()  # and whether to go on without a plan
+        self._revision = -1
+        self._lock = threading.Lock()
+        _all_plans.add(self)
+
+    def take(self, network: Sequential, x: np.ndarray, *more: Hashable) -> tuple[Hashable, Plan | None]:
+        """Return a key and a plan that nobody else uses: a complete one, a new one to record, or None to run eagerly."""
+        key = (x.shape, get_num_threads(), current_isa(), _revision, *more)
+        with self._lock:
+            if self._revision != _revision:
+                self._idle.clear()
+                self._seen.clear()
+                self._revision = _revision
+            if plans := self._idle.get(key):
+                return key, plans.pop()
+            if key not in self._seen:
+                self._seen[key] = not (network.sublayers and replayable(network))
+                if len(self._seen) > MOST_SEEN:
+                    self._seen.popitem(last=False)
+                return key, None
+            if self._seen[key]:
+                return key, None
+        try:
+            return key, Plan(x, getattr(network.layers[0], "data_format", None) == "channels_first")
+        except MemoryError:
+            return key, None
+
+    def put(self, key: Hashable, plan: Plan) -> None:
+        """Give a plan back."""
+        if not plan.complete and not plan.close():
+            self._seen[key] = True
+            return
+        with self._lock:
+            if self._revision != _revision:
+                return
+            self._idle.setdefault(key, []).append(plan)
+            self._idle.move_to_end(key)
+            while len(self._idle) > MOST_PLANS or (len(self._idle) > 1 and self._older_bytes() > MOST_BYTES):
+                self._idle.popitem(last=False)
+
+    def _older_bytes(self) -> int:
+        return sum(plan.tape.bytes for plans in list(self._idle.values())[:-1] for plan in plans)
+
+    def clear(self) -> int:
+        """Forget all plans that nobody uses; return the bytes of their memory."""
+        with self._lock:
+            released = sum(plan.tape.bytes for plans in self._idle.values() for plan in plans)
+            self._idle.clear()
+            return released
+
+    def __reduce__(self) -> Any:
+        return Plans, ()
+
+
+class Step:
+    """One training step's forward, backward and what layers do at its end: eagerly, recorded, or by a plan."""
+
+    def __init__(self, network: Sequential, x: np.ndarray, logits: bool, eager: bool) -> None:
+        self.network, self.x, self.logits = network, x, logits
+        self.start = 0
+        self.key: Hashable = None
+        self.plan: Plan | None = None
+        if not eager:
+            self.start = leading(network.layers)
+            for layer in network.layers[: self.start]:
+                self.x = layer.forward(self.x, True)
+                layer.forget()
+            self.key, self.plan = network._plans.take(network, self.x, "train", logits)
+
+    def forward(self) -> np.ndarray:
+        arguments = (self.start, True, self.logits)
+        if self.plan is None:
+            return self.network.forward_from(self.x, *arguments)
+        if not self.plan.complete:
+            return self.plan.record_forward(self.network.forward_from, self.x, *arguments)
+        self.plan.tape.set_step(self.network._clock.step)
+        return self.plan.forward(self.x)
+
+    def backward(self, dy: np.ndarray) -> None:
+        if self.plan is None:
+            self.network.backward(dy)
+        elif not self.plan.complete:
+            self.plan.record_backward(self.network.backward, dy)
+        else:
+            self.plan.backward(dy)
+
+    def finish(self) -> None:
+        if self.plan is None:
+            finish_step(self.network)
+        elif not self.plan.complete:
+            self.plan.record(finish_step, self.network)
+        else:
+            self.plan.finish()
+
+    def __enter__(self) -> Step:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        """Give the plan back, unless the step that was to be recorded came to no end."""
+        if self.plan is not None and (self.plan.complete or len(self.plan.marks) == 4):
+            self.network._plans.put(self.key, self.plan)
+
+
+def infer(network: Sequential, x: np.ndarray, logits: bool = False) -> np.ndarray:
+    """What `network.forward(x)` returns, by a plan if there is one; always a new array."""
+    start = leading(network.layers)
+    for layer in network.layers[:start]:
+        x = layer.forward(x)
+    key, plan = network._plans.take(network, x, "infer", logits)
+    if plan is None:
+        return network.forward_from(x, start, False, logits)
+    try:
+        if plan.complete:
+            return plan.forward(x).copy()
+        return plan.record_forward(network.forward_from, x, start, False, logits).copy()
+    finally:
+        network._plans.put(key, plan)
+
+
+def finish_step(layer: Layer) -> None:
+    layer.finish_step()
+    for inner in layer.sublayers:
+        finish_step(inner)
+
+
+def replayable(layer: Layer) -> bool:
+    """Whether a layer and all inside are ours: a layer of the user's may compute anything, by anything."""
+    activation = getattr(layer, "activation", None)
+    known = type(layer).__module__.startswith("cnnfast.") and (activation is None or _is_known(activation))
+    return known and all(replayable(inner) for inner in layer.sublayers)
+
+
+def _is_known(activation: Any) -> bool:
+    from .activations import TABLE
+
+    return TABLE.get(activation.name) is activation
+
+
+def leading(layers: Sequence[Layer]) -> int:
+    """How many layers at the beginning run eagerly before a plan: augmentation."""
+    return next((i for i, layer in enumerate(layers) if not layer.augments), 0)
