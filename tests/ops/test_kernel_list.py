@@ -76,6 +76,8 @@ def calls(rng, dtype):
     yield "conv2d_backward_input", (x, depthwise, x.shape, 1, 1, 1, 6), {}
     yield "conv2d_backward_input", (x[:, :5, :5], depthwise, x.shape, 2, 1, 1, 6), {}
     yield "conv2d_backward_weight", (x, x, depthwise.shape, 1, 1, 1, 6), {}
+    yield "pad2d", (x, ((1, 2), (0, 3)), 2.0), {}
+    yield "pad2d_backward", (x, ((1, 2), (0, 3))), {}
     windows = (2, 2, 1)
     y, indices = ref.max_pool2d(x, *windows, return_indices=True)
     yield "max_pool2d", (x, *windows), {}
