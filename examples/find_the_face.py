@@ -6,8 +6,8 @@
 The network learns on pictures of 25 x 25 pixels. Its Dense layers are convolutions in disguise: with the same weights as
 filters it takes a picture of any size and answers for every place at once, every fourth pixel. Smaller and smaller copies
 of the photograph make it find faces of any size. What else it takes for a face, it is shown: it scans pictures that have
-none, learns from its mistakes, and scans again. Windows that overlap are one face (non-maximum suppression), and one that
-only a single window sees is none.
+none, learns from its mistakes, and scans again. Windows that overlap are one face (non-maximum suppression), where their
+mean is; one that only a single window sees is none.
 
 The exit code is 1 unless exactly one box is left and it lies on the face.
 """
@@ -128,8 +128,9 @@ def find(free, picture):
     boxes = np.array([box for _, box in sorted(found, key=lambda pair: -pair[0])]).reshape(-1, 4)
     kept, left = [], boxes
     while len(left):
-        if np.sum(overlap(left[0], boxes) > 0.4) >= WITNESSES:
-            kept.append(left[0])
+        agreeing = boxes[overlap(left[0], boxes) > 0.4]
+        if len(agreeing) >= WITNESSES:
+            kept.append(agreeing.mean(axis=0))
         left = left[overlap(left[0], left) < 0.3]
     return np.array(kept).reshape(-1, 4)
 

@@ -163,7 +163,8 @@ def test_in_a_real_browser(model, image, tmp_path, browser, lang, title):
 
 def test_on_a_phone(tmp_path, browser, rng):
     """Nothing sticks out of a narrow window, with long names and one sigmoid; dark where the reader likes it dark."""
-    html = explain(branched(layers.Dense(1, activation="sigmoid")), rng.random((16, 16, 1), np.float32))
+    answer = layers.Dense(1, activation="sigmoid", name="nameswithoutanyplacetobreakthem" * 3)
+    html = explain(branched(answer), rng.random((16, 16, 1), np.float32))
     (tmp_path / "report.html").write_text(html, "utf-8")
     url = (tmp_path / "report.html").as_uri()
     with chromium.Page(browser, tmp_path / "profile", url) as page:
@@ -171,6 +172,7 @@ def test_on_a_phone(tmp_path, browser, rng):
         for layer in range(8):
             page.run(f"document.querySelector('[name=layer][value=\"{layer}\"]').click()")
             assert page.run("document.documentElement.scrollWidth <= innerWidth && innerWidth <= 360"), layer
+            assert page.run("(list => list.scrollWidth <= list.clientWidth)(document.getElementById('layers-list'))")
         assert page.run("[...document.querySelectorAll('#answers th')].length") == 2
         assert page.run("document.querySelectorAll('#one th').length") == 1  # the unit of the last layer
         light = "getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number).every(c => c > 128)"
