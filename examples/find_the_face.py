@@ -157,7 +157,7 @@ def main():
     if options.picture is None and len(boxes):
         shared = overlap(FACE, boxes)
         print(f"Overlap with the face (intersection over union): {shared.max():.2f}")
-        is_right = is_right and shared.max() >= 0.5
+        is_right = is_right and shared.max() >= 0.6
     sys.exit(not is_right)
 
 
