@@ -6,8 +6,8 @@
 The network learns on pictures of 25 x 25 pixels. Its Dense layers are convolutions in disguise: with the same weights as
 filters it takes a picture of any size and answers for every place at once, every fourth pixel. Smaller and smaller copies
 of the photograph make it find faces of any size. What else it takes for a face, it is shown: it scans pictures that have
-none, learns from its mistakes, and scans again. Windows that overlap are one face (non-maximum suppression), where their
-mean is; one that only a single window sees is none.
+none, learns from its mistakes, and scans again. In the end three networks learn from all that, and their mean counts.
+Windows that overlap are one face, at their mean (non-maximum suppression); one that only a single window sees is none.
 
 The exit code is 1 unless exactly one box is left and it lies on the face.
 """
@@ -26,6 +26,7 @@ from cnnfast import Sequential, datasets, layers
 
 STEP = 4  # pixels between two windows: two poolings of two
 LONGEST = 300  # pixels of the largest copy that is scanned
+JURY = 3  # networks, of which the mean counts: what one takes for a face, the others seldom do
 SURE, WITNESSES = 0.9, 3  # how sure how many windows must be of one face
 FACE = (170, 65, 278, 175)  # of the astronaut, drawn by hand: left, top, right, bottom
 
@@ -88,28 +89,38 @@ def examples_against(images, rng):
     return copies, others
 
 
-def learn(seed, rounds, epochs):
-    """Train, scan what has no face, learn from the mistakes, again; return the sliding network."""
-    rng = np.random.default_rng(seed)
-    images, _ = pictures()
-    copies, others = examples_against(images, rng)
-    model = network(seed, [
+def taught(model, images, others, epochs):
+    """The sliding network, after it has learnt to tell LFW's faces from `others`."""
+    faces = np.repeat(images[:100], len(others) // 200, axis=0)  # half as many as the others
+    labels = np.repeat([1, 0], [len(faces), len(others)])
+    train(model, np.concatenate([faces, np.stack(others)]).astype(np.float32), labels, epochs, batch_size=64)
+    return sliding(model)
+
+
+def fresh(seed):
+    return network(seed, [
         layers.RandomFlip("horizontal"),
         layers.RandomTranslation(0.06, 0.06, fill_mode="nearest"),
         layers.RandomRotation(0.03, fill_mode="nearest"),
         layers.RandomContrast(0.4),
         layers.RandomBrightness(0.15, value_range=(0, 1)),
     ])  # fmt: skip
+
+
+def learn(seed, rounds, epochs):
+    """Train, scan what has no face, learn from the mistakes, again; return a jury of sliding networks."""
+    rng = np.random.default_rng(seed)
+    images, _ = pictures()
+    copies, others = examples_against(images, rng)
+    model = fresh(seed)
     for number in range(1, rounds + 1):
-        faces = np.repeat(images[:100], len(others) // 200, axis=0)  # half as many as the others
-        labels = np.repeat([1, 0], [len(faces), len(others)])
-        train(model, np.concatenate([faces, np.stack(others)]).astype(np.float32), labels, epochs, batch_size=64)
-        free = sliding(model)
+        free = taught(model, images, others, epochs)
         wrong = [(score, copy[row : row + EDGE, column : column + EDGE, np.newaxis])
                  for copy in copies for row, column, score in windows(free, copy, above=0.2)]  # fmt: skip
         print(f"round {number}: {len(wrong)} windows of pictures without a face might be one", flush=True)
         others += [window for _, window in sorted(wrong, key=lambda pair: -pair[0])[:1500]]
-    return free
+    jury = [taught(fresh(seed + number), images, others, 2 * epochs) for number in range(1, JURY + 1)]
+    return lambda batch: np.mean([free(batch) for free in jury], axis=0)
 
 
 def overlap(box, boxes):
@@ -140,8 +151,8 @@ def main():
     parser.add_argument("--out", default="face.png", help="the photograph with the box")
     parser.add_argument("--picture", help="scan this one instead of the astronaut")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=15, help="in each round")
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--epochs", type=int, default=15, help="in each round; twice as many at the end")
     options = parser.parse_args()
 
     photograph = data.astronaut() if options.picture is None else datasets.load_image(options.picture, color_mode="rgb")
