@@ -147,6 +147,14 @@ def test_every_page_of_the_site_is_reachable():
 
 FACTS = {  # what a lesson claims, about the names that it leaves behind
     "01_activaciones": lambda n: np.allclose(n["dos_capas"], n["una_capa"]) and n["pendiente_sigmoide"].max() == 0.25,
+    "02_filtros_a_mano": lambda n: np.isclose(n["a_mano"], n["mapa"][n["fila"], n["columna"]]),
+    "03_convolucion": lambda n: n["tamanos"]["valid", 1] == (26, 26, 8) and n["nucleo"].size + n["sesgo"].size == 448,
+    "04_pooling": lambda n: n["maximo"].tolist() == [[4, 2], [2, 9]] and n["cambio_despues"] < n["cambio_antes"] / 3,
+    "05_lo_que_ven_las_capas": lambda n: n["aciertos"] > 0.9 and (n["tercios"][:2].argmax(1) == [0, 1]).all(),
+    "06_flatten_y_dense": lambda n: n["aciertos_conv"] > n["aciertos_dense"] > 0.9,
+    "07_entrenamiento": lambda n: np.isclose(n["d_w1"][2, 1], n["medida"], atol=1e-5) and n["despues"] < n["error"]
+        and n["aciertos"] > 0.96 and n["de_memoria"] == 1 > n["de_verdad"],
+    "08_hay_una_persona": lambda n: n["aciertos"] >= 0.96 and n["respuestas"][0] > 0.5 > n["respuestas"][1:].max(),
 }
 
 
