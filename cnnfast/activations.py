@@ -25,8 +25,8 @@ class ActivationFunction:
     forward : callable
         ``forward(x) -> y``, any shape.
     backward : callable
-        ``backward(dy, kept) -> dx``, where `kept` is x or y as `keeps` says.
-    keeps : "x" or "y"
+        ``backward(dy, kept) -> dx``, where `kept` is what `keeps` says: x, y or None.
+    keeps : "x", "y" or "nothing"
     fused : str or None
         Name under which `ops.conv2d` and `ops.dense` apply it themselves.
     """
@@ -44,6 +44,18 @@ class ActivationFunction:
         """Apply what the op before could not fuse."""
         return x if self.fused else self.forward(x)
 
+    def kept(self, x: np.ndarray, y: np.ndarray) -> np.ndarray | None:
+        """Return what `backward` needs of the input and the output."""
+        return x if self.keeps == "x" else y if self.keeps == "y" else None
+
+    def backward_with_bias(self, dy: np.ndarray, kept: np.ndarray, dbias: np.ndarray) -> np.ndarray:
+        """As `backward`; its sum over all axes but the last, the gradient of a bias before the function, goes to `dbias`."""
+        if self is relu:
+            return ops.relu_backward(dy, kept, return_dbias=True, out=(None, dbias))[0]
+        dx = self.backward(dy, kept)
+        ops.dense_backward_bias(dx, out=dbias)
+        return dx
+
     def serialize(self) -> str:
         return self.name
 
@@ -58,11 +70,11 @@ def _same(x: np.ndarray) -> np.ndarray:
     return x
 
 
-def _unchanged(dy: np.ndarray, y: np.ndarray) -> np.ndarray:
+def _unchanged(dy: np.ndarray, kept: None) -> np.ndarray:
     return dy
 
 
-linear = ActivationFunction("linear", _same, _unchanged)
+linear = ActivationFunction("linear", _same, _unchanged, keeps="nothing")
 relu = ActivationFunction("relu", lambda x: ops.relu(x), lambda dy, y: ops.relu_backward(dy, y), fused="relu")
 sigmoid = ActivationFunction(
     "sigmoid", lambda x: ops.sigmoid(x), lambda dy, y: ops.sigmoid_backward(dy, y), fused="sigmoid"

@@ -92,6 +92,8 @@ class Plan:
         """End the recording; return whether the plan is of use."""
         self.tape.close()
         self.complete = self.tape.usable
+        if self.complete:
+            self.tape.fuse()
         return self.complete
 
     def forward(self, x: np.ndarray) -> np.ndarray:

@@ -29,7 +29,7 @@ class Activation(Layer):
         activation = activations.linear if logits else self.activation
         y = activation.forward(x)
         if training:
-            self._saved = x if activation.keeps == "x" else y, activation
+            self._saved = activation.kept(x, y), activation
         return y
 
     def backward(self, dy: np.ndarray) -> np.ndarray:
@@ -71,15 +71,16 @@ class ReLU(Layer):
         self.negative_slope = number(self, "negative_slope", negative_slope)
 
     def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
+        y = ops.leaky_relu(x, self.negative_slope) if self.negative_slope else ops.relu(x)
         if training:
-            self._saved = x
-        return ops.leaky_relu(x, self.negative_slope) if self.negative_slope else ops.relu(x)
+            self._saved = x if self.negative_slope else y
+        return y
 
     def backward(self, dy: np.ndarray) -> np.ndarray:
-        x = self._take()
+        kept = self._take()
         if self.negative_slope:
-            return ops.leaky_relu_backward(dy, x, self.negative_slope)
-        return ops.relu_backward(dy, x)
+            return ops.leaky_relu_backward(dy, kept, self.negative_slope)
+        return ops.relu_backward(dy, kept)
 
 
 class LeakyReLU(ReLU):

@@ -83,18 +83,20 @@ class Conv2D(Layer):
         z = ops.conv2d(x, self._weight(), self._bias(), *self._geometry(), activation=activation.fused)
         y = activation.finish(z)
         if training:
-            self._saved = x, z if activation.keeps == "x" else y, activation
+            self._saved = x, activation.kept(z, y), activation
         return like_input(y, self.data_format)
 
     def backward(self, dy: np.ndarray) -> np.ndarray | None:
         x, kept, activation = self._take()
-        dy = activation.backward(channels_last(dy, self.data_format), kept)
+        dy = channels_last(dy, self.data_format)
+        if self.trainable and self.bias is not None:
+            dy = activation.backward_with_bias(dy, kept, self.bias.grad)
+        else:
+            dy = activation.backward(dy, kept)
         weight = self._weight()
         if self.trainable:
             out = self.kernel.grad.reshape(weight.shape)
             ops.conv2d_backward_weight(x, dy, weight.shape, *self._geometry(), out=out)
-            if self.bias is not None:
-                ops.conv2d_backward_bias(dy, out=self.bias.grad)
         if not self.needs_input_gradient:
             return None
         dx = ops.conv2d_backward_input(dy, weight, x.shape, *self._geometry())

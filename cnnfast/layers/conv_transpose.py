@@ -79,7 +79,7 @@ class Conv2DTranspose(Conv2D):
         activation = activations.linear if logits else self.activation
         y = activation.forward(z)
         if training:
-            self._saved = x, z if activation.keeps == "x" else y, activation
+            self._saved = x, activation.kept(z, y), activation
         return like_input(y, self.data_format)
 
     def backward(self, dy: np.ndarray) -> np.ndarray | None:

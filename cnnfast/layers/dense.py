@@ -61,14 +61,15 @@ class Dense(Layer):
         z = ops.dense(x, self.kernel.data, bias, activation=activation.fused)
         y = activation.finish(z)
         if training:
-            self._saved = x, z if activation.keeps == "x" else y, activation
+            self._saved = x, activation.kept(z, y), activation
         return y
 
     def backward(self, dy: np.ndarray) -> np.ndarray | None:
         x, kept, activation = self._take()
-        dy = activation.backward(dy, kept)
+        if self.trainable and self.bias is not None:
+            dy = activation.backward_with_bias(dy, kept, self.bias.grad)
+        else:
+            dy = activation.backward(dy, kept)
         if self.trainable:
             ops.dense_backward_weight(x, dy, out=self.kernel.grad)
-            if self.bias is not None:
-                ops.dense_backward_bias(dy, out=self.bias.grad)
         return ops.dense_backward_input(dy, self.kernel.data) if self.needs_input_gradient else None

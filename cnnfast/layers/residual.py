@@ -54,7 +54,7 @@ class Residual(Layer):
             layer.check_input(shape)
 
     def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
-        other = self.shortcut.forward(x, training) if self.shortcut else x
+        other = self.shortcut.forward(x, training) if self.shortcut else x  # first: what ends main and the sum can be one pass
         return ops.add(self.main.forward(x, training), other)
 
     def backward(self, dy: np.ndarray) -> np.ndarray | None:

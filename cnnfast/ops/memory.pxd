@@ -10,12 +10,14 @@ cdef class Arena:
     cdef readonly size_t size      # bytes that were in use at most
     cdef size_t reserved
     cdef list holes                # [begin, end) below `size`, in order
+    cdef list resting              # freed lately: jobs that are neighbours don't share memory, so that they can be fused
     cdef list freed                # (clock, begin, end) of all that was given back
     cdef const Py_ssize_t *clock   # what `freed` notes
     cdef bint open
     cdef void *take(self, size_t size) except? NULL
     cdef int give(self, void *data, size_t size) except -1
     cdef int close(self) except -1
+    cdef int _add_hole(self, size_t begin, size_t end) except -1
 
 # What this thread allocates comes from `arena` instead of the pool; None ends that.
 cdef void allocate_from(Arena arena) noexcept

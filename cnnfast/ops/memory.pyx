@@ -45,6 +45,7 @@ cdef extern from *:
 cdef size_t SMALL = 16 << 10   # NumPy's own allocator serves these well
 cdef size_t LIMIT = 1 << 30    # bytes kept for reuse
 cdef size_t kept = 0
+cdef Py_ssize_t REST = 5         # jobs for which an arena's memory rests after it was freed
 cdef dict shelves = {}         # size class -> list of free addresses
 
 
@@ -59,7 +60,7 @@ cdef size_t size_class(size_t size) noexcept nogil:
 cdef class Arena:
     def __cinit__(self):
         cdef size_t size = <size_t>1 << 36
-        self.holes, self.freed, self.open = [], [], True
+        self.holes, self.resting, self.freed, self.open = [], [], [], True
         while size >= <size_t>1 << 26:  # addresses may be rationed (RLIMIT_AS)
             self.base = <char *>cnf_reserve(size)
             if self.base != NULL:
@@ -76,6 +77,9 @@ cdef class Arena:
         cdef Py_ssize_t i
         cdef size_t begin, end
         size = (size + 63) // 64 * 64
+        while self.resting and (self.clock == NULL or self.resting[0][0] + REST <= self.clock[0]):
+            _, begin, end = self.resting.pop(0)
+            self._add_hole(begin, end)
         for i in range(len(self.holes)):
             begin, end = self.holes[i]
             if end - begin >= size:
@@ -95,10 +99,15 @@ cdef class Arena:
 
     cdef int give(self, void *data, size_t size) except -1:
         cdef size_t begin = <char *>data - self.base, end = begin + (size + 63) // 64 * 64
-        cdef Py_ssize_t i
         if not self.open:
             return 0
-        self.freed.append((self.clock[0] if self.clock != NULL else 0, begin, end))
+        freed = (self.clock[0] if self.clock != NULL else 0, begin, end)
+        self.freed.append(freed)
+        self.resting.append(freed)
+        return 0
+
+    cdef int _add_hole(self, size_t begin, size_t end) except -1:
+        cdef Py_ssize_t i
         for i in range(len(self.holes)):
             if self.holes[i][0] > begin:
                 break

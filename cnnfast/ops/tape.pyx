@@ -7,13 +7,20 @@ kernel calls on the very same addresses: the same bits as the ops.
 
 Only what runs by kernels is repeated. What an op or a layer computes in another way (a copy into another layout, NumPy)
 says so by `not_replayable`, and then the tape is of no use.
+
+`Tape.fuse` joins neighbours on a complete tape that a kernel can do in one pass over memory: what follows a convolution
+(batch norm, a residual, ReLU), what follows batch norm, and going back through a ReLU. A map that only the next job reads is
+then never written. The joint kernels have the bits of the separate ones.
 """
 
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy
 cimport numpy as cnp
 
-from cnnfast.ops.cpu cimport cnf_dropout, cnf_kernel, cnf_kernels, kernels
+from cnnfast.ops.cpu cimport (
+    CNF_LINEAR, CNF_RELU, cnf_conv2d_job, cnf_dropout, cnf_elementwise, cnf_kernel, cnf_kernels, cnf_norm, cnf_pool2d_job,
+    kernels
+)
 from cnnfast.ops.memory cimport Arena, allocate_from, empty
 from cnnfast.ops.threads cimport execute, listen, unrepeatable, was_unrepeatable
 
@@ -44,6 +51,8 @@ cdef void _note(void *tape, cnf_kernel *kernel, const void *job, size_t size, Py
     cdef Roll *roll = <Roll *>tape
     cdef Entry *grown
     cdef void *copy
+    if kernel == kernels(cnp.NPY_FLOAT).max_pool2d_check or kernel == kernels(cnp.NPY_DOUBLE).max_pool2d_check:
+        return  # the indices will be those of the forward pass again
     if roll.count == roll.room:
         grown = <Entry *>realloc(roll.entries, (roll.room * 2 + 32) * sizeof(Entry))
         if grown == NULL:
@@ -80,9 +89,12 @@ cdef class Tape:
         Whether everything so far can be run again.
     bytes : int
         Size of its memory.
+    fused : int
+        How many passes over memory `fuse` has saved.
     """
 
     cdef Roll roll
+    cdef readonly Py_ssize_t fused
     cdef Arena arena
     cdef list held
 
@@ -145,7 +157,8 @@ cdef class Tape:
         with nogil:
             for i in range(begin, end):
                 entry = &self.roll.entries[i]
-                execute(entry.kernel, entry.job, entry.tasks, entry.workers)
+                if entry.kernel != NULL:
+                    execute(entry.kernel, entry.job, entry.tasks, entry.workers)
 
     def set_step(self, step):
         """Give the dropout jobs another step to draw by."""
@@ -155,3 +168,176 @@ cdef class Tape:
             entry = &self.roll.entries[i]
             if entry.kernel == kernels(cnp.NPY_FLOAT).dropout or entry.kernel == kernels(cnp.NPY_DOUBLE).dropout:
                 (<cnf_dropout *>entry.job).step = step
+
+    # --- fusion ------------------------------------------------------------------------------------------------------
+
+    def fuse(self):
+        """Join neighbouring jobs, once everything is recorded."""
+        cdef Py_ssize_t i
+        cdef int typenum
+        for typenum in (cnp.NPY_FLOAT, cnp.NPY_DOUBLE):
+            for i in range(self.roll.count):
+                self._finish_norm(i, kernels(typenum))
+            for i in range(self.roll.count):
+                self._finish_conv(i, kernels(typenum), 8 if typenum == cnp.NPY_DOUBLE else 4)
+            for i in range(self.roll.count):
+                self._go_back(i, kernels(typenum))
+
+    cdef Py_ssize_t _next(self, Py_ssize_t i) noexcept:
+        i += 1
+        while i < self.roll.count and self.roll.entries[i].kernel == NULL:
+            i += 1
+        return i if i < self.roll.count else -1
+
+    cdef Py_ssize_t _previous(self, Py_ssize_t i) noexcept:
+        i -= 1
+        while i >= 0 and self.roll.entries[i].kernel == NULL:
+            i -= 1
+        return i
+
+    cdef bint _is(self, Py_ssize_t i, cnf_kernel *kernel) noexcept:
+        return i >= 0 and self.roll.entries[i].kernel == kernel
+
+    cdef bint _dies(self, const void *p, Py_ssize_t last):
+        """Whether the block at `p` was given back right after job `last`: no later job reads it."""
+        cdef size_t at = <char *>p - self.arena.base
+        return any([clock == last + 1 and begin == at for clock, begin, _ in self.arena.freed])
+
+    cdef bint _untouched(self, const void *p, Py_ssize_t first, Py_ssize_t last):
+        """Whether no memory that was in use at job `first`, and given back before job `last`, is part of the block at `p`."""
+        cdef size_t at = <char *>p - self.arena.base, stop = self.arena.size
+        if <char *>p < self.arena.base or at >= self.arena.size:
+            return True  # not the arena's
+        for clock, begin, end in self.arena.freed:
+            if begin == at and clock > last:
+                stop = end
+                break
+        return not any([first < clock <= last and begin < stop and end > at for clock, begin, end in self.arena.freed])
+
+    cdef bint _lives(self, const void *p, Py_ssize_t first, Py_ssize_t last):
+        """Whether the block at `p`, written by job `first`, was not given back before job `last`."""
+        cdef size_t at = <char *>p - self.arena.base
+        return not any([first < clock <= last and begin == at for clock, begin, _ in self.arena.freed])
+
+    cdef Py_ssize_t _absorb(self, Py_ssize_t i, const cnf_kernels *table, void **y, const void **residual, int *activation):
+        """Lets job i, which ends in these three, take over an addition or a ReLU that follows; returns whether it did."""
+        cdef Py_ssize_t j = self._next(i)
+        cdef cnf_elementwise *after
+        if activation[0] != CNF_LINEAR or not (self._is(j, table.relu) or self._is(j, table.add)):
+            return False
+        after = <cnf_elementwise *>self.roll.entries[j].job
+        if self._is(j, table.relu):
+            if after.x != y[0]:
+                return False
+        elif residual[0] != NULL or (after.x == y[0]) == (after.z == y[0]):
+            return False
+        if not self._dies(y[0], j) or not self._untouched(after.y, i, j):
+            return False
+        if self._is(j, table.relu):
+            activation[0] = CNF_RELU
+        else:
+            residual[0] = after.z if after.x == y[0] else after.x
+            activation[0] = after.mode
+        y[0] = after.y
+        self.roll.entries[j].kernel = NULL
+        self.fused += 1
+        return True
+
+    cdef int _finish_norm(self, Py_ssize_t i, const cnf_kernels *table) except -1:
+        cdef cnf_norm *norm = <cnf_norm *>self.roll.entries[i].job
+        if self._is(i, table.batch_norm):
+            while self._absorb(i, table, &norm.y, &norm.residual, &norm.activation):
+                pass
+        return 0
+
+    cdef int _finish_conv(self, Py_ssize_t i, const cnf_kernels *table, Py_ssize_t itemsize) except -1:
+        cdef cnf_kernel *kernel = self.roll.entries[i].kernel
+        cdef cnf_conv2d_job *conv = <cnf_conv2d_job *>self.roll.entries[i].job
+        cdef cnf_norm *norm
+        cdef Py_ssize_t tile, j
+        if kernel == NULL or not (kernel == table.conv2d_direct or kernel == table.winograd2 or kernel == table.winograd4
+                                  or kernel == table.depthwise) or conv.transposed:
+            return 0
+        tile = self._next(i)
+        j = self._next(tile) if self._is(tile, table.batch_norm_tile) else -1
+        if self._is(j, table.batch_norm) and conv.activation == CNF_LINEAR and conv.residual == NULL and conv.scale == NULL:
+            norm = <cnf_norm *>self.roll.entries[j].job
+            if norm.x == conv.y and self._dies(conv.y, j) and (<cnf_norm *>self.roll.entries[tile].job).tiled == norm.tiled \
+                    and self._untouched(norm.tiled, i, j) and self._untouched(norm.y, i, j):
+                conv.mean = norm.tiled
+                conv.scale = <char *>norm.tiled + norm.period * itemsize
+                conv.shift = <char *>norm.tiled + 2 * norm.period * itemsize
+                conv.residual, conv.activation, conv.y = norm.residual, norm.activation, norm.y
+                free(norm)
+                self.roll.entries[j] = self.roll.entries[i]  # after its scale is known
+                self.roll.entries[i] = Entry(NULL, NULL, 0, 0)
+                self.fused += 1
+                return 0
+        while self._absorb(i, table, &conv.y, &conv.residual, &conv.activation):
+            pass
+        return 0
+
+    cdef int _go_back(self, Py_ssize_t i, const cnf_kernels *table) except -1:
+        if self._is(i, table.max_pool2d_backward):
+            self._pool_back(i, table)
+        elif self._is(i, table.relu_backward):
+            self._norm_back(i, table)
+        return 0
+
+    cdef int _pool_back(self, Py_ssize_t i, const cnf_kernels *table) except -1:
+        """max_pool2d_backward and the ReLU before the pool: the mask is that of the pooled map."""
+        cdef cnf_pool2d_job *pool = <cnf_pool2d_job *>self.roll.entries[i].job
+        cdef cnf_pool2d_job *forward = NULL
+        cdef cnf_elementwise *relu
+        cdef cnf_norm *sums
+        cdef Py_ssize_t f, j = self._next(i)
+        for f in range(i - 1, -1, -1):
+            if self._is(f, table.max_pool2d) and (<cnf_pool2d_job *>self.roll.entries[f].job).indices == pool.indices:
+                forward = <cnf_pool2d_job *>self.roll.entries[f].job
+                break
+        if forward == NULL or pool.output != NULL or not self._dies(pool.y, j) or \
+                not self._lives(forward.x, f, i) or not self._lives(forward.y, f, i):
+            return 0
+        if self._is(j, table.relu_backward):
+            relu = <cnf_elementwise *>self.roll.entries[j].job
+            if relu.x == pool.y and relu.z == forward.x and self._untouched(relu.y, i, j):
+                pool.output, pool.y = forward.y, relu.y
+                self.roll.entries[j].kernel = NULL
+                self.fused += 1
+        elif self._is(j, table.column_sum):
+            sums = <cnf_norm *>self.roll.entries[j].job
+            if sums.x == pool.y and sums.output != NULL and sums.output == forward.x and self._untouched(sums.y, i, j):
+                pool.output, pool.y = forward.y, sums.y
+                sums.x, sums.output, sums.y = sums.y, NULL, NULL
+                self.fused += 1
+        return 0
+
+    cdef int _norm_back(self, Py_ssize_t i, const cnf_kernels *table) except -1:
+        """relu_backward and batch_norm_backward after it: dy is masked where it is read."""
+        cdef cnf_elementwise *relu = <cnf_elementwise *>self.roll.entries[i].job
+        cdef cnf_norm *sums
+        cdef cnf_norm *dx
+        cdef Py_ssize_t tile = self._next(i), s, merge, b
+        if not self._is(tile, table.batch_norm_tile):
+            return 0
+        s = self._next(tile)
+        if not self._is(s, table.batch_norm_sums):
+            return 0
+        merge = self._next(s)
+        b = self._next(merge) if self._is(merge, table.batch_norm_merge_sums) else -1
+        if not self._is(b, table.batch_norm_backward):
+            return 0
+        sums, dx = <cnf_norm *>self.roll.entries[s].job, <cnf_norm *>self.roll.entries[b].job
+        if sums.dy != relu.y or dx.dy != relu.y or sums.activation != CNF_LINEAR or sums.gated != NULL:
+            return 0
+        for written in (<size_t>sums.merged, <size_t>sums.first, <size_t>sums.second, <size_t>dx.y):
+            if not self._untouched(<void *><size_t>written, i, b):  # relu.x is read for longer now
+                return 0
+        if self._dies(relu.y, b):
+            dx.dy, dx.output, dx.activation = relu.x, relu.z, CNF_RELU
+        else:  # somebody reads the masked gradient: it is written on the way
+            sums.gated = relu.y
+        sums.dy, sums.output, sums.activation = relu.x, relu.z, CNF_RELU
+        self.roll.entries[i].kernel = NULL
+        self.fused += 1
+        return 0
