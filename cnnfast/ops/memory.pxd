@@ -19,6 +19,8 @@ cdef class Arena:
     cdef int close(self) except -1
     cdef int _add_hole(self, size_t begin, size_t end) except -1
 
+cdef Py_ssize_t REST  # jobs for which an arena's memory rests after it was freed
+
 # What this thread allocates comes from `arena` instead of the pool; None ends that.
 cdef void allocate_from(Arena arena) noexcept
 

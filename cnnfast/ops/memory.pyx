@@ -45,7 +45,7 @@ cdef extern from *:
 cdef size_t SMALL = 16 << 10   # NumPy's own allocator serves these well
 cdef size_t LIMIT = 1 << 30    # bytes kept for reuse
 cdef size_t kept = 0
-cdef Py_ssize_t REST = 5         # jobs for which an arena's memory rests after it was freed
+REST = 5
 cdef dict shelves = {}         # size class -> list of free addresses
 
 

@@ -21,7 +21,7 @@ from cnnfast.ops.cpu cimport (
     CNF_LINEAR, CNF_RELU, cnf_conv2d_job, cnf_dropout, cnf_elementwise, cnf_kernel, cnf_kernels, cnf_norm, cnf_pool2d_job,
     kernels
 )
-from cnnfast.ops.memory cimport Arena, allocate_from, empty
+from cnnfast.ops.memory cimport REST, Arena, allocate_from, empty
 from cnnfast.ops.threads cimport execute, listen, unrepeatable, was_unrepeatable
 
 cnp.import_array()
@@ -215,9 +215,9 @@ cdef class Tape:
         return not any([first < clock <= last and begin < stop and end > at for clock, begin, end in self.arena.freed])
 
     cdef bint _lives(self, const void *p, Py_ssize_t first, Py_ssize_t last):
-        """Whether the block at `p`, written by job `first`, was not given back before job `last`."""
+        """Whether the block at `p`, written by job `first`, is as it was at job `last`: not given back, or resting still."""
         cdef size_t at = <char *>p - self.arena.base
-        return not any([first < clock <= last and begin == at for clock, begin, _ in self.arena.freed])
+        return not any([first < clock <= last - REST and begin == at for clock, begin, _ in self.arena.freed])
 
     cdef Py_ssize_t _absorb(self, Py_ssize_t i, const cnf_kernels *table, void **y, const void **residual, int *activation):
         """Lets job i, which ends in these three, take over an addition or a ReLU that follows; returns whether it did."""
@@ -295,8 +295,9 @@ cdef class Tape:
             if self._is(f, table.max_pool2d) and (<cnf_pool2d_job *>self.roll.entries[f].job).indices == pool.indices:
                 forward = <cnf_pool2d_job *>self.roll.entries[f].job
                 break
-        if forward == NULL or pool.output != NULL or not self._dies(pool.y, j) or \
-                not self._lives(forward.x, f, i) or not self._lives(forward.y, f, i):
+        if forward == NULL or pool.output != NULL or not self._lives(forward.x, f, i) or not self._lives(forward.y, f, i):
+            return 0
+        if not self._dies(pool.y, self._next(j) if self._is(j, table.column_sum) else j):  # which ends in a job that merges
             return 0
         if self._is(j, table.relu_backward):
             relu = <cnf_elementwise *>self.roll.entries[j].job
