@@ -38,6 +38,7 @@ cdef extern from *:
 cdef struct Entry:
     cnf_kernel *kernel
     void *job
+    size_t size  # of the job
     Py_ssize_t tasks
     int workers
 
@@ -64,7 +65,7 @@ cdef void _note(void *tape, cnf_kernel *kernel, const void *job, size_t size, Py
         roll.broken = True
         return
     memcpy(copy, job, size)
-    roll.entries[roll.count] = Entry(kernel, copy, tasks, workers)
+    roll.entries[roll.count] = Entry(kernel, copy, size, tasks, workers)
     roll.count += 1
 
 
@@ -199,9 +200,22 @@ cdef class Tape:
         return i >= 0 and self.roll.entries[i].kernel == kernel
 
     cdef bint _dies(self, const void *p, Py_ssize_t last):
-        """Whether the block at `p` was given back right after job `last`: no later job reads it."""
+        """Whether no job after `last` has to do with the block at `p` before it is given back."""
         cdef size_t at = <char *>p - self.arena.base
-        return any([clock == last + 1 and begin == at for clock, begin, _ in self.arena.freed])
+        for clock, begin, end in self.arena.freed:
+            if begin == at and clock > last:
+                return not any([self._names(k, at, end) for k in range(last + 1, clock)])
+        return False  # somebody has it still
+
+    cdef bint _names(self, Py_ssize_t i, size_t begin, size_t end):
+        """Whether a pointer into this part of the arena is among the words of job i."""
+        cdef size_t *words = <size_t *>self.roll.entries[i].job
+        cdef size_t k, base = <size_t>self.arena.base
+        if self.roll.entries[i].kernel != NULL:
+            for k in range(self.roll.entries[i].size // sizeof(size_t)):
+                if base + begin <= words[k] < base + end:
+                    return True
+        return False
 
     cdef bint _untouched(self, const void *p, Py_ssize_t first, Py_ssize_t last):
         """Whether no memory that was in use at job `first`, and given back before job `last`, is part of the block at `p`."""
@@ -270,7 +284,7 @@ cdef class Tape:
                 conv.residual, conv.activation, conv.y = norm.residual, norm.activation, norm.y
                 free(norm)
                 self.roll.entries[j] = self.roll.entries[i]  # after its scale is known
-                self.roll.entries[i] = Entry(NULL, NULL, 0, 0)
+                self.roll.entries[i] = Entry(NULL, NULL, 0, 0, 0)
                 self.fused += 1
                 return 0
         while self._absorb(i, table, &conv.y, &conv.residual, &conv.activation):
