@@ -228,12 +228,12 @@ def infer(network: Sequential, x: np.ndarray, logits: bool = False) -> np.ndarra
     key, plan = network._plans.take(network, x, "infer", logits)
     if plan is None:
         return network.forward_from(x, start, False, logits)
-    try:
-        if plan.complete:
-            return plan.forward(x).copy()
-        return plan.record_forward(network.forward_from, x, start, False, logits).copy()
-    finally:
-        network._plans.put(key, plan)
+    if plan.complete:
+        y = plan.forward(x).copy()
+    else:
+        y = plan.record_forward(network.forward_from, x, start, False, logits).copy()
+    network._plans.put(key, plan)  # not after an exception: its tape may end anywhere
+    return y
 
 
 def finish_step(layer: Layer) -> None:

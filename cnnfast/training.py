@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import itertools
 import math
-import threading
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,9 +22,10 @@ from .batches import ArrayBatches, Batch, Batches, IterableBatches, batches, cla
 from .callbacks import BackupAndRestore, Callback, CallbackList, History, TerminateOnNaN
 from .callbacks.backup import Position
 from .callbacks.progress import ProgressLine, TestProgressLine, verbosity
-from .concurrency import StepLock, uninterrupted
+from .concurrency import uninterrupted
 from .losses import Loss
 from .ops.check import any_array
+from .ops.locks import Once, StepLock
 from .optimizers import Optimizer
 from .plans import Plans, Step, infer
 from .registry import serialize
@@ -61,7 +61,7 @@ class Trainer(_Base):
     def _init_locks(self) -> None:
         self._plans = Plans()
         self._lock = StepLock()
-        self._training = threading.Lock()
+        self._training = Once()
 
     # --- compile -----------------------------------------------------------------------------------------------------
 
@@ -476,14 +476,8 @@ class Trainer(_Base):
 
     # --- shared ------------------------------------------------------------------------------------------------------
 
-    @contextmanager
-    def _exclusively(self, function: str) -> Iterator[None]:
-        if not self._training.acquire(blocking=False):
-            raise RuntimeError(f"{function}: fit is already running on this model")
-        try:
-            yield
-        finally:
-            self._training.release()
+    def _exclusively(self, function: str) -> AbstractContextManager[None]:
+        return self._training.alone(f"{function}: fit is already running on this model")
 
     def _require(self, function: str, built: bool = True, compiled: bool = True) -> None:
         if not self.sublayers:

@@ -12,6 +12,7 @@ import warnings
 
 import numpy as np
 import pytest
+from harness import run_python
 from nets import compiled, every_layer, images, small
 from processes import fork
 
@@ -415,6 +416,36 @@ def test_a_gradient_that_overflows_does_too():
     with pytest.raises(FloatingPointError, match="gradient became (inf|nan) at step 1"):
         model.train_on_batch(np.full((4, 2), 1e29), np.zeros(4))
     assert bits(model) == before
+
+
+def test_ctrl_c_at_any_instruction_leaves_no_lock_held():
+    """Hundreds of interrupts, half a millisecond to four apart: the model trains and predicts in the very except clause."""
+    child = run_python("""
+import random, signal, time
+from nets import compiled, images, small
+import cnnfast
+cnnfast.set_num_threads(1)
+x, y = images(8)
+model = compiled(small())
+model.fit(x, y, verbose=0)
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(signal.SIGINT))
+random.seed(1)
+count, end = 0, time.monotonic() + 4
+while time.monotonic() < end:
+    work = random.choice([model.fit, model.evaluate, lambda x, y, verbose: model.predict(x, verbose=verbose)])
+    try:
+        signal.setitimer(signal.ITIMER_REAL, random.uniform(0.0005, 0.004))
+        while True:
+            work(x, y, verbose=0)
+    except KeyboardInterrupt:
+        model.train_on_batch(x, y)
+        model.predict_on_batch(x)
+        count += 1
+print(count)
+""")
+    assert child.returncode == 0, child.stderr
+    assert int(child.stdout) > 100
 
 
 # --- concurrency ---------------------------------------------------------------------------------------------------------

@@ -1,0 +1,90 @@
+"""Locks that Ctrl-C can't leave held: what takes and gives them is C, and an interrupt comes between Python's instructions.
+
+All bookkeeping happens under the GIL. Who waits looks again every 50 us and hears interrupts meanwhile, before it holds
+anything.
+"""
+
+from cpython.exc cimport PyErr_CheckSignals
+
+cdef extern from "unistd.h" nogil:
+    int usleep(unsigned int microseconds)
+
+
+cdef int _rest() except -1:
+    with nogil:
+        usleep(50)
+    return PyErr_CheckSignals()
+
+
+cdef class _Side:
+    """Context manager: inside as a reader or as the writer."""
+
+    cdef StepLock lock
+    cdef bint writes
+
+    def __enter__(self):
+        cdef StepLock lock = self.lock
+        if not self.writes:
+            while lock.busy or lock.waiting:
+                _rest()
+            lock.readers += 1
+            return
+        lock.waiting += 1
+        try:
+            while lock.busy or lock.readers:
+                _rest()
+            lock.busy = True
+        finally:
+            lock.waiting -= 1
+
+    def __exit__(self, *_):
+        if self.writes:
+            self.lock.busy = False
+        else:
+            self.lock.readers -= 1
+
+
+cdef class StepLock:
+    """Any number of readers (`predict`), or one writer (the end of a training step). A waiting writer goes first."""
+
+    cdef int readers, waiting
+    cdef bint busy
+
+    def reading(self):
+        """Return a context manager."""
+        cdef _Side side = _Side.__new__(_Side)
+        side.lock, side.writes = self, False
+        return side
+
+    def writing(self):
+        """Return a context manager."""
+        cdef _Side side = _Side.__new__(_Side)
+        side.lock, side.writes = self, True
+        return side
+
+
+cdef class _Turn:
+    """Context manager: inside as the only one."""
+
+    cdef Once once
+    cdef str message
+
+    def __enter__(self):
+        if self.once.taken:
+            raise RuntimeError(self.message)
+        self.once.taken = True
+
+    def __exit__(self, *_):
+        self.once.taken = False
+
+
+cdef class Once:
+    """One at a time; nobody waits."""
+
+    cdef bint taken
+
+    def alone(self, str message):
+        """Return a context manager that raises a RuntimeError of this message if somebody is inside."""
+        cdef _Turn turn = _Turn.__new__(_Turn)
+        turn.once, turn.message = self, message
+        return turn
