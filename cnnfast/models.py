@@ -322,3 +322,12 @@ class Sequential(Trainer, Layer):
         super().__setstate__(state)
         if self.built:
             self._bind(self._clock, itertools.count(1))
+
+
+def __getattr__(name: str) -> Any:
+    """The builders of `networks`, which need this module first."""
+    from . import networks
+
+    if name in networks.NETWORKS:
+        return networks.NETWORKS[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
