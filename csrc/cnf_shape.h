@@ -26,6 +26,7 @@ typedef struct { /* one convolution pass; see conv2d.inc for who is who in each 
   const void *mean, *scale, *shift, *residual; /* forward: see finish in gemm.inc; NULL where unused */
   int activation;
   int algorithm;                  /* CNF_DIRECT, CNF_DEPTHWISE, or m of Winograd F(m x m, 3 x 3) */
+  int columns_first;              /* Winograd: see wg_columns */
   int transposed;                 /* Winograd backward_input: w is read turned round, channels swapped */
   ptrdiff_t row_chunk, col_chunk; /* how the product is cut into tasks: strip rows, output columns */
   ptrdiff_t row_tasks, col_tasks, splits, tasks;
@@ -85,6 +86,13 @@ static inline ptrdiff_t cnf_winograd_block(const cnf_conv2d *s, ptrdiff_t positi
   return fit < least ? least : fit < 112 ? fit : 112;
 }
 
+/* Whether U moves more elements through memory (made once, read by every block of tiles) than V does (made once, read by
+ * every chunk of 32 columns). */
+static inline int cnf_winograd_columns_first(const cnf_conv2d *s, ptrdiff_t tiles, ptrdiff_t block) {
+  const ptrdiff_t cg = s->c / s->groups, kg = s->k / s->groups;
+  return cg * kg * (2 + cnf_ceil_div(tiles, block)) > tiles * cg * (1 + cnf_ceil_div(kg, 32));
+}
+
 #define CNF_WINOGRAD_SUM_TILES 28 /* tiles transformed at a time in backward_weight */
 
 /* Elements from one position to the next: `columns` in blocks of 16, each of `rows` rows; an odd number of lines, so that
@@ -95,12 +103,29 @@ static inline size_t cnf_winograd_strip(ptrdiff_t columns, ptrdiff_t rows) {
 
 static inline size_t cnf_whole_pages(size_t bytes) { return (bytes + 4095) / 4096 * 4096 + 64; }
 
-/* Winograd's cut: blocks of tiles x shares of the columns. The weights' transform is a job of its own (cnf_winograd_tasks). */
+/* Winograd's cut: blocks of tiles x shares of the columns over a shared U, or, if that moves less through memory, chunks of
+ * columns over a shared V. What is shared is a job of its own (cnf_winograd_tasks). */
 static inline void cnf_winograd_plan(cnf_conv2d_job *job, size_t itemsize, int workers) {
   const cnf_conv2d *s = &job->shape;
   const ptrdiff_t m = job->algorithm, positions = (m + 2) * (m + 2), kc = 256, lanes = 16;
   const ptrdiff_t cg = s->c / s->groups, kg = s->k / s->groups;
   const ptrdiff_t tiles = s->n * cnf_ceil_div(s->oh, m) * cnf_ceil_div(s->ow, m);
+  const ptrdiff_t pieces = cnf_ceil_div(cg, kc), width = cnf_ceil_div(cg, pieces);
+  const size_t packed = 9 * 16 * 2 * lanes;
+  job->splits = 1;
+  job->columns_first = cnf_winograd_columns_first(s, tiles, cnf_winograd_block(s, positions, itemsize));
+  if (job->columns_first) {
+    job->row_chunk = tiles < 8 ? tiles : 8;
+    job->row_tasks = cnf_ceil_div(tiles, job->row_chunk);
+    job->col_chunk = 2 * lanes;
+    job->col_tasks = cnf_ceil_div(kg, job->col_chunk);
+    job->tasks = job->col_tasks * s->groups;
+    job->shared_bytes = s->groups * pieces * positions * cnf_winograd_strip(width, tiles) * itemsize;
+    const size_t u = positions * cnf_winograd_strip(2 * lanes, width),
+                 product = positions * cnf_winograd_strip(2 * lanes, tiles);
+    job->scratch_bytes = cnf_whole_pages((u + product + packed) * itemsize);
+    return;
+  }
   job->row_chunk = cnf_even_chunk(tiles, cnf_winograd_block(s, positions, itemsize), workers);
   job->row_tasks = cnf_ceil_div(tiles, job->row_chunk);
   const ptrdiff_t wanted = workers > 1 ? cnf_ceil_div(2 * workers, job->row_tasks * s->groups) : 1,
@@ -108,12 +133,9 @@ static inline void cnf_winograd_plan(cnf_conv2d_job *job, size_t itemsize, int w
   job->col_chunk = cnf_ceil_div(cnf_ceil_div(kg, shares), 2 * lanes) * 2 * lanes;
   job->col_tasks = cnf_ceil_div(kg, job->col_chunk);
   job->tasks = job->row_tasks * job->col_tasks * s->groups;
-  job->splits = 1;
   job->shared_bytes = s->groups * positions * cnf_winograd_strip(kg, cg) * itemsize;
-  const ptrdiff_t pieces = cnf_ceil_div(cg, kc);
-  const size_t v = pieces * positions * cnf_winograd_strip(cnf_ceil_div(cg, pieces), job->row_chunk),
-               product = positions * cnf_winograd_strip(job->col_chunk < kg ? job->col_chunk : kg, job->row_chunk),
-               packed = 9 * 16 * 2 * lanes;
+  const size_t v = pieces * positions * cnf_winograd_strip(width, job->row_chunk),
+               product = positions * cnf_winograd_strip(job->col_chunk < kg ? job->col_chunk : kg, job->row_chunk);
   job->scratch_bytes = cnf_whole_pages((v + product > packed ? v + product : packed) * itemsize);
 }
 
@@ -143,7 +165,8 @@ static inline void cnf_winograd_weight_plan(cnf_conv2d_job *job, size_t itemsize
 }
 
 static inline ptrdiff_t cnf_winograd_tasks(const cnf_conv2d_job *job) {
-  return job->shape.groups * cnf_ceil_div(job->shape.c / job->shape.groups, 16);
+  const ptrdiff_t groups = job->shape.groups, cg = job->shape.c / groups;
+  return job->columns_first ? groups * cnf_ceil_div(cg, 256) * job->row_tasks : groups * cnf_ceil_div(cg, 16);
 }
 
 /* Backward to the input, stride 1, is the forward pass on dy with the kernel turned round: the same job, seen from there. */

@@ -138,7 +138,7 @@ cdef int perform(cnf_conv2d_job *job, int which, int typenum, str func, object n
             cnf_conv2d_turn(job)
         cnf_winograd_plan(job, itemsize, most)
         kernel = table.winograd4 if job.algorithm == CNF_WINOGRAD4 else table.winograd2
-        transform = table.winograd4_weights if job.algorithm == CNF_WINOGRAD4 else table.winograd2_weights
+        transform = table.winograd4_share if job.algorithm == CNF_WINOGRAD4 else table.winograd2_share
     most = <int>min(<Py_ssize_t>most, max(job.tasks, cnf_winograd_tasks(job) if transform != NULL else 1))
     cdef Block shared, scratch = block(job.scratch_bytes * most)
     job.scratch = scratch.data

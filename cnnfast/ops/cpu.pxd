@@ -56,8 +56,8 @@ cdef extern from "cnf.h" nogil:
         cnf_kernel *conv2d_backward_input_direct
         cnf_kernel *conv2d_backward_weight_direct
         cnf_kernel *conv2d_backward_weight_sum
-        cnf_kernel *winograd2_weights
-        cnf_kernel *winograd4_weights
+        cnf_kernel *winograd2_share
+        cnf_kernel *winograd4_share
         cnf_kernel *winograd2
         cnf_kernel *winograd4
         cnf_kernel *winograd2_backward_weight

@@ -360,6 +360,29 @@ def test_same_bits_for_any_batch_split(isa, case, dtype, rng):
             assert_same_bits(op(argument[start:stop]), whole[start:stop])
 
 
+@pytest.mark.parametrize("precision", ["default", "strict"])
+def test_winograd_has_the_same_bits_whatever_is_shared(isa, precision, rng):
+    """Few tiles share their transforms, many share the weights'; one tile not finite in either."""
+    case = Case((40, 13, 11, 40), (3, 3, 40, 35), padding=1)
+    x, weight, bias, dy = case.data(lambda shape: rng.normal(size=shape).astype(np.float32))
+    x[0, 5, 6, 7] = dy[0, 6, 5, 4] = np.inf
+    options = dict(algorithm="winograd", precision=precision)
+    y, dx = (case.passes(ops, x, weight, bias, dy)[name](**options) for name in ("forward", "input"))
+    for n in (0, 39):
+        assert_same_bits(ops.conv2d(x[n : n + 1], weight, bias, 1, 1, **options), y[n : n + 1])
+        one = ops.conv2d_backward_input(dy[n : n + 1], weight, (1, *x.shape[1:]), 1, 1, **options)
+        assert_same_bits(one, dx[n : n + 1])
+
+
+@pytest.mark.parametrize("shape", [(5, 4, 261, 35), (23, 24, 261, 20), (23, 24, 20, 261)], ids=str)
+@pytest.mark.parametrize("precision", ["default", "strict"])
+def test_winograd_of_many_channels(isa, precision, shape, rng):
+    """More than one cut of the channels, shared transforms of few tiles and of the weights."""
+    h, w, cin, cout = shape
+    case = Case((1, h, w, cin), (3, 3, cin, cout), padding=1)
+    check_exact(case, rng, np.float32, algorithm="winograd", precision=precision)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("data_format", LAYOUTS)
 def test_any_memory(isa, data_format, dtype, rng):
