@@ -54,26 +54,37 @@ static inline int cnf_winograd_fits(const cnf_conv2d *s) {
   return s->kh == 3 && s->kw == 3 && s->sh == 1 && s->sw == 1 && s->dh == 1 && s->dw == 1;
 }
 
+/* What a convolution of `batch` images costs, in hundredths of a nanosecond: the products; the transforms of each tile's
+ * channels; and what every weight costs, however few images there are: to read it, and for F(4, 3) and F(2, 3) to make
+ * 36 and 16 of it, dearer where those leave the caches. Measured on one core with AVX-512; the ratios are what counts. */
+static inline double cnf_conv2d_cost(int algorithm, double batch, double oh, double ow, double c, double k) {
+  const int far = c * k > 32768;
+  if (algorithm == CNF_DIRECT) return c * k * (170 + 10 * batch * oh * ow);
+  const double m = algorithm, tiles = batch * (double)cnf_ceil_div((ptrdiff_t)oh, algorithm) *
+                                      (double)cnf_ceil_div((ptrdiff_t)ow, algorithm);
+  return m == 4 ? c * k * ((far ? 650 : 430) + 37 * tiles) + tiles * (300 * c + 200 * k)
+                : c * k * ((far ? 400 : 250) + 16.5 * tiles) + tiles * (140 * c + 90 * k);
+}
+
 /* The one predicate: from the geometry alone, never from the batch or the thread count. `wanted` is CNF_AUTO, CNF_DIRECT
  * or CNF_WINOGRAD; `strict` forbids F(4, 3).
  *
- * F(4, 3) multiplies 4 times less than the definition, F(2, 3) 2.25 times, but their transformed weights are 4 and 1.8
- * times as large and made anew in every call. A map has to be large enough to pay for that at batch 1 too: measured at
- * 14 x 14 x 512, direct / F4 / F2 run at 89 / 68 / 99 GFLOP/s for one image, 130 / 175 / 187 for eight; at 28 x 28 x 128
- * 146 / 289 / 262 for one. */
+ * One image and eight count alike (the least product of both costs), unless one image would be a fifth slower than
+ * direct. Of 24 shapes of 4 to 32 pixels and 8 to 512 channels this misses the best by 6 % at worst. */
 static inline int cnf_conv2d_algorithm(const cnf_conv2d *s, int pass, int wanted, int strict) {
-  const ptrdiff_t oh = pass == CNF_BACKWARD_INPUT ? s->h : s->oh, ow = pass == CNF_BACKWARD_INPUT ? s->w : s->ow;
-  const ptrdiff_t cg = s->c / s->groups, kg = s->k / s->groups, pixels = oh * ow;
-  const int large = cg * kg > 8192; /* F(4, 3)'s weights leave L2 */
+  const double oh = pass == CNF_BACKWARD_INPUT ? s->h : s->oh, ow = pass == CNF_BACKWARD_INPUT ? s->w : s->ow;
+  const ptrdiff_t cg = s->c / s->groups, kg = s->k / s->groups;
   if (wanted == CNF_WINOGRAD) return strict ? CNF_WINOGRAD2 : CNF_WINOGRAD4;
   if (s->groups > 1 && s->groups == s->c && s->groups == s->k) return CNF_DEPTHWISE;
-  if (wanted == CNF_DIRECT || !cnf_winograd_fits(s)) return CNF_DIRECT;
-  if (cg < 8 || kg < 8 || pixels < 36 || (pixels < 100 && cg * kg > 32768)) return CNF_DIRECT;
-  if (strict || pixels < 100 || (large && pixels < 256)) return CNF_WINOGRAD2;
-  /* 4 x 4 tiles may cover the map badly: compare the products of both */
-  const ptrdiff_t four = cnf_ceil_div(oh, 4) * cnf_ceil_div(ow, 4) * 36,
-                  two = cnf_ceil_div(oh, 2) * cnf_ceil_div(ow, 2) * 16;
-  return 10 * four < 7 * two ? CNF_WINOGRAD4 : CNF_WINOGRAD2;
+  if (wanted == CNF_DIRECT || !cnf_winograd_fits(s) || cg < 8 || kg < 8) return CNF_DIRECT;
+  const double one = cnf_conv2d_cost(CNF_DIRECT, 1, oh, ow, cg, kg);
+  double least = one * cnf_conv2d_cost(CNF_DIRECT, 8, oh, ow, cg, kg);
+  int best = CNF_DIRECT;
+  for (int m = CNF_WINOGRAD2; m <= (strict ? CNF_WINOGRAD2 : CNF_WINOGRAD4); m += 2) {
+    const double cost = cnf_conv2d_cost(m, 1, oh, ow, cg, kg), both = cost * cnf_conv2d_cost(m, 8, oh, ow, cg, kg);
+    if (cost < 1.2 * one && both < least) best = m, least = both;
+  }
+  return best;
 }
 
 /* Tiles of a block, whole register tiles of 14: with U, V and the products should stay in 1 MiB of L2; where U alone is
@@ -86,11 +97,14 @@ static inline ptrdiff_t cnf_winograd_block(const cnf_conv2d *s, ptrdiff_t positi
   return fit < least ? least : fit < 112 ? fit : 112;
 }
 
-/* Whether U moves more elements through memory (made once, read by every block of tiles) than V does (made once, read by
- * every chunk of 32 columns). */
-static inline int cnf_winograd_columns_first(const cnf_conv2d *s, ptrdiff_t tiles, ptrdiff_t block) {
+/* Whether the tiles' V is shared instead of the weights' U: where one block has all tiles; or where U leaves the cache and
+ * moves more elements (made once, read by every block of tiles) than V does (made once, read by every 32 columns). */
+static inline int cnf_winograd_columns_first(const cnf_conv2d *s, ptrdiff_t positions, ptrdiff_t tiles, ptrdiff_t block,
+                                             size_t itemsize) {
   const ptrdiff_t cg = s->c / s->groups, kg = s->k / s->groups;
-  return cg * kg * (2 + cnf_ceil_div(tiles, block)) > tiles * cg * (1 + cnf_ceil_div(kg, 32));
+  if (tiles <= block) return 1;
+  return positions * cg * kg * (ptrdiff_t)itemsize > 1 << 20 &&
+         kg * (2 + cnf_ceil_div(tiles, block)) > tiles * (1 + cnf_ceil_div(kg, 32));
 }
 
 #define CNF_WINOGRAD_SUM_TILES 28 /* tiles transformed at a time in backward_weight */
@@ -113,7 +127,8 @@ static inline void cnf_winograd_plan(cnf_conv2d_job *job, size_t itemsize, int w
   const ptrdiff_t pieces = cnf_ceil_div(cg, kc), width = cnf_ceil_div(cg, pieces);
   const size_t packed = 9 * 16 * 2 * lanes;
   job->splits = 1;
-  job->columns_first = cnf_winograd_columns_first(s, tiles, cnf_winograd_block(s, positions, itemsize));
+  const ptrdiff_t block = cnf_winograd_block(s, positions, itemsize);
+  job->columns_first = cnf_winograd_columns_first(s, positions, tiles, block, itemsize);
   if (job->columns_first) {
     job->row_chunk = tiles < 8 ? tiles : 8;
     job->row_tasks = cnf_ceil_div(tiles, job->row_chunk);
@@ -126,7 +141,7 @@ static inline void cnf_winograd_plan(cnf_conv2d_job *job, size_t itemsize, int w
     job->scratch_bytes = cnf_whole_pages((u + product + packed) * itemsize);
     return;
   }
-  job->row_chunk = cnf_even_chunk(tiles, cnf_winograd_block(s, positions, itemsize), workers);
+  job->row_chunk = cnf_even_chunk(tiles, block, workers);
   job->row_tasks = cnf_ceil_div(tiles, job->row_chunk);
   const ptrdiff_t wanted = workers > 1 ? cnf_ceil_div(2 * workers, job->row_tasks * s->groups) : 1,
                   most = cnf_ceil_div(kg, 2 * lanes), shares = wanted < most ? wanted : most;
