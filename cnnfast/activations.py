@@ -33,7 +33,7 @@ class ActivationFunction:
 
     name: str
     forward: Callable[[np.ndarray], np.ndarray]
-    backward: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    backward: Callable[[np.ndarray, Any], np.ndarray]
     keeps: str = "y"
     fused: str | None = None
 
@@ -48,7 +48,7 @@ class ActivationFunction:
         """Return what `backward` needs of the input and the output."""
         return x if self.keeps == "x" else y if self.keeps == "y" else None
 
-    def backward_with_bias(self, dy: np.ndarray, kept: np.ndarray, dbias: np.ndarray) -> np.ndarray:
+    def backward_with_bias(self, dy: np.ndarray, kept: Any, dbias: np.ndarray) -> np.ndarray:
         """As `backward`; its sum over all axes but the last, the gradient of a bias before the function, goes to `dbias`."""
         if self is relu:
             return ops.relu_backward(dy, kept, return_dbias=True, out=(None, dbias))[0]

@@ -11,7 +11,7 @@ import math
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -34,6 +34,7 @@ from .scores import Scores
 if TYPE_CHECKING:
     from .layers import Layer
     from .layers.base import Clock
+    from .models import Sequential
     from .parameters import Block
 
     _Base = Layer
@@ -57,6 +58,10 @@ class Trainer(_Base):
         self._weighted_metrics: list[Any] = []
         self.run_eagerly = False
         self._init_locks()
+
+    @property
+    def _network(self) -> Sequential:
+        return cast("Sequential", self)
 
     def _init_locks(self) -> None:
         self._plans = Plans()
@@ -299,7 +304,7 @@ class Trainer(_Base):
         block = self._memory()
         grad = block.with_gradients()
         loss, is_twin = self._loss_on_logits()
-        with Step(self, x, is_twin, self.run_eagerly) as step:
+        with Step(self._network, x, is_twin, self.run_eagerly) as step:
             outputs = step.forward()
             y = loss.targets(y, outputs.shape, self.dtype)
             values, saved = loss.forward(y, outputs)
@@ -472,7 +477,8 @@ class Trainer(_Base):
             return self._infer(x.astype(self.dtype, copy=False))
 
     def _infer(self, x: np.ndarray, logits: bool = False) -> np.ndarray:
-        return self.forward_from(x, 0, False, logits) if self.run_eagerly else infer(self, x, logits)
+        network = self._network
+        return network.forward_from(x, 0, False, logits) if self.run_eagerly else infer(network, x, logits)
 
     # --- shared ------------------------------------------------------------------------------------------------------
 

@@ -87,7 +87,8 @@ typedef struct { /* pooling: forward x -> y and indices; backward x is dy, y is 
   int include_pad; /* averages count padding */
 } cnf_pool2d_job;
 
-typedef struct { /* maps (n, h, w, c) inside frames (n, top + h + bottom, left + w + right, c): x -> y, either way. Task: a map */
+typedef struct
+{ /* maps (n, h, w, c) inside frames (n, top + h + bottom, left + w + right, c): x -> y, either way. Task: a map */
   const void *x;
   void *y;
   ptrdiff_t n, h, w, c, top, bottom, left, right;

@@ -37,7 +37,8 @@ ejes.imshow(visualize.mosaic(mapas.transpose(2, 0, 1)[..., None], columns=6, gap
 ejes.set_axis_off()
 
 # %%
-# Los negros son filtros que restan más de lo que suman: ReLU los apaga casi por completo. Ampliamos tres de los otros. Son la misma gata, contada de tres maneras.
+# Los negros son filtros que restan más de lo que suman: ReLU los apaga casi por completo. Ampliamos tres de los otros. Son
+# la misma gata, contada de tres maneras.
 elegidos = np.argsort(-mapas.std((0, 1)))[[0, 2, 4]]
 figura, paneles = plt.subplots(1, 4, figsize=(12, 2.3), layout="constrained")
 paneles[0].imshow(gris[..., 0], cmap="gray")

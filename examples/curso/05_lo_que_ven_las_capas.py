@@ -60,7 +60,7 @@ def recortes(cuantos, columnas):
     return np.stack(imagenes), np.array(clases)
 
 
-x_ver, y_ver = recortes(200, range(0, 256))
+x_ver, y_ver = recortes(200, range(256))
 x_prueba, y_prueba = recortes(50, range(256, 512))
 
 red = Sequential([*ojo((32, 32, 1)), layers.GlobalAveragePooling2D(), layers.Dense(3, activation="softmax")], seed=5)
