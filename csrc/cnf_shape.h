@@ -36,8 +36,8 @@ typedef struct { /* one convolution pass; see conv2d.inc for who is who in each 
 } cnf_conv2d_job;
 
 #define CNF_SUM_CHUNK 4096 /* elements a task when partial sums are added up */
-#define CNF_STRIP_ROWS                                                                                                 \
-  224 /* 16 tiles of 14 rows, 28 of 8: a strip of 240 KB, and a panel is packed once for all of it */
+#define CNF_STRIP_ROWS 224 /* 16 tiles of 14 rows, 28 of 8: a strip of 240 KB; as a reduction it is one cut */
+#define CNF_TALL_ROWS 448  /* where rows are outputs: half as many packed panels, 2-4 % */
 
 static inline ptrdiff_t cnf_ceil_div(ptrdiff_t a, ptrdiff_t b) { return a / b + (a % b != 0); }
 
@@ -227,6 +227,28 @@ static inline void cnf_depthwise_plan(cnf_conv2d_job *job, int pass, size_t item
   job->shared_bytes = job->splits > 1 ? (size_t)job->splits * s->kh * s->kw * s->c * itemsize : 0;
 }
 
+/* Backward to an input of few channels: columns of a product fill the lanes only if all taps are columns (conv2d.inc). */
+static inline int cnf_conv2d_few(const cnf_conv2d *s) {
+  return s->groups == 1 && s->c <= 8 && s->kh * s->kw > 1 && s->kh * s->kw * s->c <= 1024 && s->dw == 1;
+}
+
+/* Its tasks: bands of row_chunk input rows of an image. Neighbouring bands share output rows, so they are few and high. */
+static inline void cnf_conv2d_few_plan(cnf_conv2d_job *job, size_t itemsize, int workers) {
+  const cnf_conv2d *s = &job->shape;
+  const ptrdiff_t kc = 256, columns = cnf_ceil_div(s->kh * s->kw * s->c, 16) * 16;
+  const ptrdiff_t wanted = workers > 1 ? cnf_ceil_div(4 * workers, s->n) : 1, most = 1 + s->h / (8 * s->kh * s->dh);
+  job->row_chunk = cnf_ceil_div(s->h, wanted < most ? wanted : most);
+  job->row_tasks = cnf_ceil_div(s->h, job->row_chunk);
+  job->col_tasks = job->splits = 1;
+  job->tasks = s->n * job->row_tasks;
+  job->shared_bytes = 0;
+  const ptrdiff_t lines = CNF_STRIP_ROWS / 2 / s->ow > 1 ? CNF_STRIP_ROWS / 2 / s->ow : 1;
+  job->col_chunk = lines < s->oh ? lines : s->oh; /* output lines that are multiplied together */
+  const size_t strip = (size_t)(CNF_STRIP_ROWS + 1) * (kc + 16), product = (size_t)job->col_chunk * s->ow * columns;
+  job->scratch_bytes =
+      ((strip + (s->k + 1) * columns + product) * itemsize + CNF_STRIP_ROWS * sizeof(void *) + 4095) / 4096 * 4096 + 64;
+}
+
 /* Cuts a pass into tasks and says what workspace it needs. The forward and backward_input cuts may follow `workers`: an
  * output's own sum never crosses a task. The cut of backward_weight is a summation order, so it follows the shape alone. */
 static inline void cnf_conv2d_plan(cnf_conv2d_job *job, int pass, size_t itemsize, int workers) {
@@ -253,13 +275,13 @@ static inline void cnf_conv2d_plan(cnf_conv2d_job *job, int pass, size_t itemsiz
     job->row_tasks = 0;
     const ptrdiff_t py_count = s->sh < s->h ? s->sh : s->h, px_count = s->sw < s->w ? s->sw : s->w;
     rows = s->n * cnf_ceil_div(s->h, py_count) * cnf_ceil_div(s->w, px_count); /* of the largest phase */
-    job->row_chunk = cnf_even_chunk(rows, CNF_STRIP_ROWS, workers);
+    job->row_chunk = cnf_even_chunk(rows, CNF_TALL_ROWS, workers);
     for (ptrdiff_t py = 0; py < py_count; py++)
       for (ptrdiff_t px = 0; px < px_count; px++)
         job->row_tasks +=
             cnf_ceil_div(s->n * cnf_ceil_div(s->h - py, s->sh) * cnf_ceil_div(s->w - px, s->sw), job->row_chunk);
   } else {
-    job->row_chunk = cnf_even_chunk(rows, CNF_STRIP_ROWS, workers);
+    job->row_chunk = cnf_even_chunk(rows, CNF_TALL_ROWS, workers);
     job->row_tasks = cnf_ceil_div(rows, job->row_chunk);
   }
   if (pass != CNF_BACKWARD_WEIGHT) {

@@ -54,6 +54,7 @@ cdef extern from "cnf.h" nogil:
         cnf_kernel *dropout
         cnf_kernel *conv2d_direct
         cnf_kernel *conv2d_backward_input_direct
+        cnf_kernel *conv2d_backward_input_few
         cnf_kernel *conv2d_backward_weight_direct
         cnf_kernel *conv2d_backward_weight_sum
         cnf_kernel *winograd2_share
@@ -198,6 +199,8 @@ cdef extern from "cnf.h" nogil:
     void cnf_depthwise_plan(cnf_conv2d_job *job, int which, size_t itemsize)
     ptrdiff_t cnf_winograd_tasks(const cnf_conv2d_job *job)
     void cnf_conv2d_turn(cnf_conv2d_job *job)
+    bint cnf_conv2d_few(const cnf_conv2d *s)
+    void cnf_conv2d_few_plan(cnf_conv2d_job *job, size_t itemsize, int workers)
     void cnf_conv2d_plan(cnf_conv2d_job *job, int which, size_t itemsize, int workers)
 
 # The kernels of the ISA in force, for NPY_FLOAT or NPY_DOUBLE.

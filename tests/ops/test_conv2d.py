@@ -326,6 +326,7 @@ BITS = [
     Case((3, 30, 15, 70), (5, 5, 1, 70), padding=2, groups=70),
     Case((5, 9, 9, 12), (3, 3, 6, 8), padding=1, groups=2, data_format="channels_first"),
     Case((1, 56, 56, 16), (3, 3, 16, 16), padding="same"),
+    Case((2, 64, 40, 3), (3, 3, 3, 300), padding=1),  # few input channels: bands of rows that share output rows
 ]
 
 
