@@ -11,10 +11,10 @@ import numpy as np
 
 from . import layers as layers_module
 from .activations import ActivationFunction
-from .arrays import as_array
 from .layers import Input, Layer
 from .layers._arguments import Shape
 from .layers.base import Clock, fresh_seed
+from .ops.check import any_array
 from .plans import infer
 from .registry import serialize
 from .training import Trainer
@@ -232,7 +232,7 @@ class Sequential(Trainer, Layer):
         with self._lock.reading():
             if training or self.run_eagerly:
                 return super().__call__(x, training)
-            x = as_array(x)
+            x = any_array(x, type(self).__name__, "x")
             self._check_shape("call", x)
             return infer(self, x.astype(self.dtype, copy=False))
 

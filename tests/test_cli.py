@@ -180,7 +180,7 @@ def test_same_seed_same_network(tmp_path, run):
     (["train", "--data", "digits", "--image-size", "0x8"], "HEIGHTxWIDTH"),
     (["train", "--data", "digits", "--image-size", "1x2x3"], "HEIGHTxWIDTH"),
     (["train", "--data", "digits", "--seed", "-1"], "from 0"),
-    (["train", "--data", "digits", "--model", "huge"], "small, lenet5 or a .json file"),
+    (["train", "--data", "digits", "--model", "huge"], "mobilenet_v2 or a .json file"),
     (["train", "--data", "digits", "--optimizer", "magic"], "optimizer"),
     (["predict", "m.cnnfast"], "required: IMAGE"),
     *((["info", "--threads", value], "from 1 to 256") for value in ("0", "-1", "abc", "1e9", "257")),
