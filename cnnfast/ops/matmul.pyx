@@ -14,6 +14,7 @@ from cnnfast.ops.conv2d cimport activation_code, perform
 from cnnfast.ops.cpu cimport (
     CNF_BACKWARD_INPUT, CNF_BACKWARD_WEIGHT, CNF_DIRECT, CNF_FORWARD, CNF_LINEAR, cnf_conv2d, cnf_conv2d_job
 )
+from cnnfast.ops.memory cimport empty
 from cnnfast.ops.threads cimport unrepeatable
 
 cnp.import_array()
@@ -61,6 +62,31 @@ cdef int _matmul2d(object a, object b, cnp.ndarray y, object num_threads) except
     return _product("matmul", CNF_FORWARD, m, k, n, aa, ba, None, CNF_LINEAR, y, num_threads)
 
 
+cdef cnp.ndarray _plain_product(object a, object b, object num_threads):
+    """a @ b for the common case, two plain 2-D arrays that fit, without further questions; None for any other."""
+    cdef cnp.ndarray x, w, y
+    cdef cnp.npy_intp dims[2]
+    cdef int typenum
+    if type(a) is not cnp.ndarray or type(b) is not cnp.ndarray:
+        return None
+    x, w = <cnp.ndarray>a, <cnp.ndarray>b
+    typenum = cnp.PyArray_TYPE(x)
+    if (typenum != cnp.NPY_FLOAT and typenum != cnp.NPY_DOUBLE) or cnp.PyArray_TYPE(w) != typenum:
+        return None
+    if cnp.PyArray_NDIM(x) != 2 or cnp.PyArray_NDIM(w) != 2 or cnp.PyArray_DIM(x, 1) != cnp.PyArray_DIM(w, 0):
+        return None
+    if not (cnp.PyArray_IS_C_CONTIGUOUS(x) and cnp.PyArray_ISBEHAVED_RO(x)):
+        return None
+    if not (cnp.PyArray_IS_C_CONTIGUOUS(w) and cnp.PyArray_ISBEHAVED_RO(w)):
+        return None
+    dims[0], dims[1] = cnp.PyArray_DIM(x, 0), cnp.PyArray_DIM(w, 1)
+    if dims[0] == 0 or dims[1] == 0 or cnp.PyArray_DIM(x, 1) == 0:
+        return None
+    y = empty(2, dims, typenum)
+    _product("matmul", CNF_FORWARD, dims[0], cnp.PyArray_DIM(x, 1), dims[1], x, w, None, CNF_LINEAR, y, num_threads)
+    return y
+
+
 cdef object _operand(object x, str name):
     """The array behind x with its strides kept (as_array, called later, would straighten them)."""
     if isinstance(x, cnp.ndarray) and not isinstance(x, np.ma.MaskedArray):
@@ -93,6 +119,9 @@ def matmul(a, b, *, out=None, num_threads=None):
     ValueError
         Inner extents differ, an operand is 0-D, or leading axes do not broadcast.
     """
+    cdef cnp.ndarray y = _plain_product(a, b, num_threads) if out is None else None
+    if y is not None:
+        return y
     a, b = _operand(a, "a"), _operand(b, "b")
     if a.dtype != b.dtype:
         raise TypeError(f"matmul: b must have the dtype of the other arrays, {a.dtype}, got {b.dtype}")
@@ -114,7 +143,7 @@ def matmul(a, b, *, out=None, num_threads=None):
     cdef cnp.npy_intp dims[32]
     for i, extent in enumerate(shape):
         dims[i] = extent
-    cdef cnp.ndarray y = result(out, "matmul", <int>len(shape), dims, typenum, (a, b))
+    y = result(out, "matmul", <int>len(shape), dims, typenum, (a, b))
     y2 = y.reshape(full)
     if y.size == 0:
         pass
