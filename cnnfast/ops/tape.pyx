@@ -13,9 +13,10 @@ says so by `not_replayable`, and then the tape is of no use.
 then never written. The joint kernels have the bits of the separate ones.
 """
 
+cimport cython
+cimport numpy as cnp
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy
-cimport numpy as cnp
 
 from cnnfast.ops.cpu cimport (
     CNF_LINEAR, CNF_RELU, cnf_conv2d_job, cnf_dropout, cnf_elementwise, cnf_kernel, cnf_kernels, cnf_norm, cnf_pool2d_job,
@@ -81,6 +82,7 @@ def hold(array):
     return array
 
 
+@cython.no_gc_clear  # the arena is told to forget the clock
 cdef class Tape:
     """Context manager: inside it, what this thread's ops run is recorded. May be entered again, to go on.
 
@@ -189,12 +191,6 @@ cdef class Tape:
         while i < self.roll.count and self.roll.entries[i].kernel == NULL:
             i += 1
         return i if i < self.roll.count else -1
-
-    cdef Py_ssize_t _previous(self, Py_ssize_t i) noexcept:
-        i -= 1
-        while i >= 0 and self.roll.entries[i].kernel == NULL:
-            i -= 1
-        return i
 
     cdef bint _is(self, Py_ssize_t i, cnf_kernel *kernel) noexcept:
         return i >= 0 and self.roll.entries[i].kernel == kernel
