@@ -10,6 +10,7 @@ import platform
 import re
 import stat
 
+from .concurrency import uninterrupted
 from .errors import ModelFileError
 
 MAX_HEADER = 16 << 20  # bytes
@@ -27,19 +28,33 @@ _FORMATS = {  # how files of other kinds begin
 def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
     """Write a file that is complete or, whatever happens, is not there: temporary name, fsync, rename, fsync of the folder.
 
-    A temporary file that a killed process left behind is swept by the next write of the same name.
+    Ctrl-C waits until the file is there, so that nothing half done stays behind. A temporary file that a killed process left
+    is swept by the next write of the same name.
     """
+    with uninterrupted():
+        try:
+            _write(path, content)
+        except OSError as error:  # of a descriptor, or of the temporary name
+            raise OSError(error.errno, error.strerror, os.fspath(path)) from None
+
+
+def _write(path: str | os.PathLike[str], content: bytes) -> None:
     target = os.path.realpath(os.fspath(path))
-    if os.path.isdir(target):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
     folder, name = os.path.split(target)
     try:
-        mode = stat.S_IMODE(os.stat(target).st_mode)
+        status = os.stat(target)
     except FileNotFoundError:
         mode = None
+    else:
+        if stat.S_ISDIR(status.st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not stat.S_ISREG(status.st_mode):  # a device would be replaced by a file
+            raise OSError(errno.EINVAL, "Not a regular file")
+        mode = stat.S_IMODE(status.st_mode)
     prefix = _temporary_prefix(name)
     temporary = os.path.join(folder, f"{prefix}{os.getpid()}.{os.urandom(4).hex()}.tmp")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o666)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
+    descriptor = os.open(temporary, flags, 0o666 if mode is None else 0o600)
     try:
         try:
             if mode is not None:
@@ -59,7 +74,8 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
         os.fsync(folder_descriptor)
     finally:
         os.close(folder_descriptor)
-    _sweep(folder, prefix)
+    with contextlib.suppress(OSError):  # the file is there
+        _sweep(folder, prefix)
 
 
 def _temporary_prefix(name: str) -> str:
@@ -95,7 +111,15 @@ def _remove(path: str) -> None:
 
 def read_regular_file(path: str | os.PathLike[str]) -> bytearray:
     """Return the contents of a regular file; what is not one is refused without waiting for it."""
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
+    flags = os.O_RDONLY
+    for name in ("O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC"):  # a terminal must not become the process's own
+        flags |= getattr(os, name, 0)
+    try:
+        descriptor = os.open(path, flags)
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # a socket
+            raise ModelFileError(f"{shown(os.fspath(path))} is not a regular file") from None
+        raise
     try:
         status = os.fstat(descriptor)
         if stat.S_ISDIR(status.st_mode):
