@@ -2,8 +2,14 @@
 
 import os
 import re
+import runpy
+import sys
 
 import cnnfast
+from cnnfast import explain
+
+sys.path.insert(0, os.path.dirname(__file__))
+import links  # noqa: E402 - beside this file
 
 project = "cnnfast"
 author = copyright = "the cnnfast developers"
@@ -46,6 +52,8 @@ sphinx_gallery_conf = {
     "within_subsection_order": "FileNameSortKey",
     "abort_on_example_error": True,
     "download_all_examples": False,
+    "capture_repr": (),
+    "remove_config_comments": True,
     "min_reported_time": 1000,
     "show_memory": False,
     "show_signature": False,
@@ -58,11 +66,51 @@ def without_unknown(app, what, name, obj, options, signature, return_annotation)
     return re.sub(r", \*\*unknown(?=[,)])", "", signature or "") or None, return_annotation
 
 
+SPANISH = {
+    "Download Python source code": "Descarga el programa",
+    "Download Jupyter notebook": "Descarga el cuaderno de Jupyter",
+    "Download zipped": "Descarga las dos cosas",
+    "Next": "Siguiente",
+    "Previous": "Anterior",
+    "Search": "Buscar",
+    "On this page": "En esta página",
+    "Made with ": "Hecho con ",
+    "Back to top": "Volver arriba",
+}
+
+
 def inside(app, docname, source):
-    """What links out of docs/ on GitHub has a page of its own here."""
+    """What links out of docs/ on GitHub has a page of its own here; the gallery speaks Spanish."""
     source[0] = source[0].replace("](../CONTRIBUTING.md)", "](contributing.md)")
+    if docname.startswith("curso/"):
+        for english in ("Download Python source code", "Download Jupyter notebook", "Download zipped"):
+            source[0] = source[0].replace(english, SPANISH[english])
+
+
+def in_spanish(app, pagename, templatename, context, doctree):
+    """The course's pages say that they are Spanish, and what the theme writes on them is."""
+    if pagename.startswith("curso/"):
+        context["language"] = "es"
+        context["gettext"] = lambda text: SPANISH.get(text, text)
+
+
+def walks(app):
+    """The pages that the front page offers: `cnnfast explain` of the front picture's network, one a language."""
+    names = runpy.run_path(os.path.join(app.srcdir, "pictures", "front.py"))
+    for lang, classes in {"en": ["something else", "a face"], "es": ["otra cosa", "una cara"]}.items():
+        page = explain.explain(names["model"], names["faces"][2], lang=lang, class_names=classes)
+        with open(os.path.join(app.outdir, f"walk-{lang}.html"), "w", encoding="utf-8") as file:
+            file.write(page)
+
+
+def finished(app, exception):
+    if exception is None and app.builder.name == "html":
+        walks(app)
+        links.check(app)
 
 
 def setup(app):
     app.connect("source-read", inside)
+    app.connect("html-page-context", in_spanish)
     app.connect("autodoc-process-signature", without_unknown)
+    app.connect("build-finished", finished)

@@ -152,7 +152,7 @@ FACTS = {  # what a lesson claims, about the names that it leaves behind
     "04_pooling": lambda n: n["maximo"].tolist() == [[4, 2], [2, 9]] and n["cambio_despues"] < n["cambio_antes"] / 3,
     "05_lo_que_ven_las_capas": lambda n: n["aciertos"] > 0.9 and (n["tercios"][:2].argmax(1) == [0, 1]).all(),
     "06_flatten_y_dense": lambda n: n["aciertos_conv"] > n["aciertos_dense"] > 0.9,
-    "07_entrenamiento": lambda n: np.isclose(n["d_w1"][2, 1], n["medida"], atol=1e-5) and n["despues"] < n["error"]
+    "07_entrenamiento": lambda n: np.isclose(n["d_w1"][0, 0], n["medida"], rtol=1e-3) and n["despues"] < n["error"]
         and n["aciertos"] > 0.96 and n["de_memoria"] == 1 > n["de_verdad"],
     "08_hay_una_persona": lambda n: n["aciertos"] >= 0.96 and n["respuestas"][0] > 0.5 > n["respuestas"][1:].max(),
 }
@@ -162,6 +162,28 @@ FACTS = {  # what a lesson claims, about the names that it leaves behind
 def test_lesson(path, desk):
     names = runpy.run_path(str(path), run_name="__main__")
     assert FACTS[path.stem](names)
+
+
+def test_what_is_wrong_with_the_built_pages_is_found(tmp_path, monkeypatch):
+    """`make docs` ends with this check."""
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    import links
+
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "a.html").write_text("<a href='../index.html#here'>x</a> <img src='../p.png' alt='a picture'>")
+    (tmp_path / "p.png").touch()
+    (tmp_path / "index.html").write_text("<p id=here><a href='sub/a.html'></a> <a href='https://example.org/#a'></a>")
+    assert list(links.wrong(tmp_path)) == []
+    (tmp_path / "index.html").write_text(
+        "<a href='b.html'></a> <a href='sub/a.html#there'></a> <a href='#top'></a> <img src=p.png> <img src=p.png alt=x>")
+    assert sorted(links.wrong(tmp_path)) == [
+        "index.html: '#top' names no place on that page",
+        "index.html: 'b.html' leads nowhere",
+        "index.html: 'sub/a.html#there' names no place on that page",
+        "index.html: the picture 'p.png' has no text for who can't see it",
+        "index.html: the picture 'p.png' is shown twice",
+        "sub/a.html: '../index.html#here' names no place on that page",
+    ]
 
 
 def test_every_lesson_has_its_facts():

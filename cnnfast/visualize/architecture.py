@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
-from .drawing import Path, draw
+from .drawing import Path, Words, draw
 from .walking import input_shape, is_joint, walk
 
 if TYPE_CHECKING:
@@ -25,7 +25,9 @@ class LayerSize(NamedTuple):
     multiplications: int
 
 
-def architecture(model: Sequential, *, path: Path | None = None, figure: Figure | None = None) -> list[LayerSize]:
+def architecture(
+    model: Sequential, *, path: Path | None = None, figure: Figure | None = None, lang: str = "en"
+) -> list[LayerSize]:
     """Return the size and the cost of every layer.
 
     Parameters
@@ -36,6 +38,8 @@ def architecture(model: Sequential, *, path: Path | None = None, figure: Figure 
         Write a picture here: a box a layer, as high as its maps and as wide as it has channels.
     figure : matplotlib.figure.Figure, optional
         Draw the same into this figure.
+    lang : "en" or "es"
+        Of the words in the picture: English or Spanish.
 
     Returns
     -------
@@ -50,10 +54,10 @@ def architecture(model: Sequential, *, path: Path | None = None, figure: Figure 
         own = (0, 0) if is_joint(layer) else (layer.count_params(), cost(layer, size))
         rows.append(LayerSize(name, type(layer).__name__, size, *own))
 
-    def paint(figure: Figure) -> None:
+    def paint(figure: Figure, words: Words) -> None:
         axes = figure.subplots()
         left = 0.0
-        boxes = [("image", shape), *((row.name, row.shape) for row in rows)]
+        boxes = [(words["image"], shape), *((row.name, row.shape) for row in rows)]
         for name, size in boxes:
             height = math.log2(size[0]) + 1 if len(size) == 3 else 1.0
             width = 0.4 * (math.log2(size[-1]) + 1) if len(size) == 3 else 0.4
@@ -67,7 +71,7 @@ def architecture(model: Sequential, *, path: Path | None = None, figure: Figure 
         axes.set_ylim(-tallest - 2.5, tallest + 2)
         axes.set_axis_off()
 
-    draw(paint, path, figure, (2 + 0.7 * len(rows), 5))
+    draw("architecture", paint, path, figure, (2 + 0.7 * len(rows), 5), lang)
     return rows
 
 

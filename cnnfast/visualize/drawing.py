@@ -15,13 +15,55 @@ if TYPE_CHECKING:
 
 Path = str | os.PathLike[str]
 
+Words = dict[str, str]
+
+WORDS: dict[str, Words] = {
+    "en": {
+        "image": "image",
+        "class": "class {name}",
+        "filters": "{name}: {count} filters of {size}",
+        "first": ", the first {count} channels",
+        "epoch": "epoch",
+        "val": "val_{name}",
+        "true": "true",
+        "predicted": "predicted",
+        "saliency": "what moves {name}",
+        "grad_cam": "where it saw {name}",
+        "activation_maximization": "what channel {channel} of {layer} looks for",
+        "occlusion": "fall of {name} when covered",
+    },
+    "es": {
+        "image": "imagen",
+        "class": "la clase {name}",
+        "filters": "{name}: {count} filtros de {size}",
+        "first": ", los primeros {count} canales",
+        "epoch": "época",
+        "loss": "pérdida",
+        "accuracy": "aciertos",
+        "val": "{name}, validación",
+        "true": "clase verdadera",
+        "predicted": "clase respondida",
+        "saliency": "lo que mueve {name}",
+        "grad_cam": "dónde vio {name}",
+        "activation_maximization": "lo que busca el canal {channel} de {layer}",
+        "occlusion": "cuánto baja {name} al taparlo",
+    },
+}
+
 _BACKGROUND = (0.75, 0.83, 0.95)
 
 
 def draw(
-    paint: Callable[[Figure], None], path: Path | None, figure: Figure | None, size: tuple[float, float]
+    function: str,
+    paint: Callable[[Figure, Words], None],
+    path: Path | None,
+    figure: Figure | None,
+    size: tuple[float, float],
+    lang: str,
 ) -> None:
     """Call `paint` if a picture is wanted. The figure is not pyplot's: no window, no global state."""
+    if lang not in WORDS:
+        raise ValueError(f"{function}: lang must be one of {', '.join(WORDS)}, got {lang!r}")
     if path is None and figure is None:
         return
     if figure is None:
@@ -30,7 +72,7 @@ def draw(
         except ImportError as error:
             raise ImportError("a picture needs Matplotlib: pip install 'cnnfast[plot]'") from error
         figure = Figure(figsize=size, layout="constrained")
-    paint(figure)
+    paint(figure, WORDS[lang])
     if path is not None:
         figure.savefig(os.fspath(path), dpi=110)
 

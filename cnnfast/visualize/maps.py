@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .drawing import Path, draw, show_grid
+from .drawing import Path, Words, draw, show_grid
 from .walking import Trace, one
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ _MAPS_SHOWN = 16  # channels of one layer in the picture of feature_maps
 _WIDTH = 10.0  # inches of that picture
 
 
-def filters(layer: Layer, *, path: Path | None = None, figure: Figure | None = None) -> np.ndarray:
+def filters(layer: Layer, *, path: Path | None = None, figure: Figure | None = None, lang: str = "en") -> np.ndarray:
     """Return the filters of a convolution layer, one after the other.
 
     Parameters
@@ -32,6 +32,8 @@ def filters(layer: Layer, *, path: Path | None = None, figure: Figure | None = N
         are shown in colour; of filters on any other number of channels, the first is shown.
     figure : matplotlib.figure.Figure, optional
         Draw the same into this figure.
+    lang : "en" or "es"
+        Of the words in the picture: English or Spanish.
 
     Returns
     -------
@@ -54,19 +56,20 @@ def filters(layer: Layer, *, path: Path | None = None, figure: Figure | None = N
         output = 2 if kind == "Conv2DTranspose" else 3
         result = np.moveaxis(kernels[0], output, 0).copy()
 
-    def paint(figure: Figure) -> None:
+    def paint(figure: Figure, words: Words) -> None:
         largest = float(np.abs(result).max()) or 1.0
         shown = result if result.shape[-1] == 3 else result[..., :1]
         axes = figure.subplots()
         show_grid(axes, 0.5 + 0.5 * shown / largest)
-        axes.set_title(f"{layer.name}: {len(result)} filters of {' × '.join(map(str, result.shape[1:]))}")
+        size = " × ".join(map(str, result.shape[1:]))
+        axes.set_title(words["filters"].format(name=layer.name, count=len(result), size=size))
 
-    draw(paint, path, figure, (8, 4.5))
+    draw("filters", paint, path, figure, (8, 4.5), lang)
     return result
 
 
 def feature_maps(
-    model: Sequential, image: np.ndarray, *, path: Path | None = None, figure: Figure | None = None
+    model: Sequential, image: np.ndarray, *, path: Path | None = None, figure: Figure | None = None, lang: str = "en"
 ) -> dict[str, np.ndarray]:
     """Return what every layer of the network makes of one image.
 
@@ -80,6 +83,8 @@ def feature_maps(
         Write a picture here: a row of maps a layer, at most 16 of them, each from black (its least value) to white.
     figure : matplotlib.figure.Figure, optional
         Draw the same into this figure.
+    lang : "en" or "es"
+        Of the words in the picture: English or Spanish.
 
     Returns
     -------
@@ -91,15 +96,15 @@ def feature_maps(
     trace.forward(batch)
     maps = {name: trace.outputs[name][0] for name in trace.layers}
 
-    shown = {"image": batch[0], **{name: map_ for name, map_ in maps.items() if map_.size > 1}}
-    heights = [_row_height(map_) for map_ in shown.values()]
+    shown = [("", batch[0]), *((name, map_) for name, map_ in maps.items() if map_.size > 1)]
+    heights = [_row_height(map_) for _, map_ in shown]
 
-    def paint(figure: Figure) -> None:
+    def paint(figure: Figure, words: Words) -> None:
         rows = figure.subplots(len(shown), squeeze=False, gridspec_kw={"height_ratios": heights})
-        for axes, (name, map_) in zip(rows[:, 0], shown.items()):
-            _paint_map(axes, name, map_)
+        for axes, (name, map_) in zip(rows[:, 0], shown):
+            _paint_map(axes, name or words["image"], map_, words)
 
-    draw(paint, path, figure, (_WIDTH, sum(heights) + 0.35 * len(heights)))
+    draw("feature_maps", paint, path, figure, (_WIDTH, sum(heights) + 0.35 * len(heights)), lang)
     return maps
 
 
@@ -111,7 +116,7 @@ def _row_height(map_: np.ndarray) -> float:
     return 1.2 if channels in (1, 3) else min(_WIDTH / min(channels, _MAPS_SHOWN) * height / width, 1.5)
 
 
-def _paint_map(axes: Axes, name: str, map_: np.ndarray) -> None:
+def _paint_map(axes: Axes, name: str, map_: np.ndarray, words: Words) -> None:
     size = " × ".join(map(str, map_.shape))
     if map_.ndim != 3:
         axes.imshow(map_.reshape(1, -1), cmap="gray", aspect="auto", interpolation="nearest")
@@ -123,5 +128,5 @@ def _paint_map(axes: Axes, name: str, map_: np.ndarray) -> None:
         span = images.max((1, 2, 3), keepdims=True) - low
         show_grid(axes, (images - low) / np.where(span > 0, span, 1), columns=_MAPS_SHOWN)
         if map_.shape[-1] > _MAPS_SHOWN:
-            size += f", the first {_MAPS_SHOWN} channels"
+            size += words["first"].format(count=_MAPS_SHOWN)
     axes.set_title(f"{name}: {size}", loc="left", fontsize=9)

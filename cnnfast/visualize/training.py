@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .drawing import Path, draw
+from .drawing import Path, Words, draw
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
 def training_curves(
-    history: Any, *, path: Path | None = None, figure: Figure | None = None
+    history: Any, *, path: Path | None = None, figure: Figure | None = None, lang: str = "en"
 ) -> dict[str, np.ndarray]:
     """Return the losses and metrics of a training, epoch by epoch.
 
@@ -26,6 +26,8 @@ def training_curves(
         Write a picture here: the loss on the left, the metrics on the right.
     figure : matplotlib.figure.Figure, optional
         Draw the same into this figure.
+    lang : "en" or "es"
+        Of the words in the picture: English or Spanish.
 
     Returns
     -------
@@ -37,20 +39,20 @@ def training_curves(
     if not curves:
         raise ValueError("training_curves: history is empty")
 
-    def paint(figure: Figure) -> None:
+    def paint(figure: Figure, words: Words) -> None:
         groups = [[name for name in curves if ("loss" in name) == wanted] for wanted in (True, False)]
         groups = [group for group in groups if group]
         for axes, group in zip(figure.subplots(1, len(groups), squeeze=False)[0], groups):
             for name in group:
                 epochs = np.arange(1, len(curves[name]) + 1)
                 style = dict(linestyle="--", marker="o") if name.startswith("val_") else dict(marker="o")
-                axes.plot(epochs, curves[name], label=name, **style)
-            axes.set_xlabel("epoch")
+                axes.plot(epochs, curves[name], label=_curve(name, words), **style)
+            axes.set_xlabel(words["epoch"])
             axes.xaxis.get_major_locator().set_params(integer=True)
             axes.grid(alpha=0.3)
             axes.legend()
 
-    draw(paint, path, figure, (9, 3.5))
+    draw("training_curves", paint, path, figure, (9, 3.5), lang)
     return curves
 
 
@@ -61,6 +63,7 @@ def confusion_matrix(
     class_names: Sequence[str] | None = None,
     path: Path | None = None,
     figure: Figure | None = None,
+    lang: str = "en",
 ) -> np.ndarray:
     """Count which class was taken for which.
 
@@ -76,6 +79,8 @@ def confusion_matrix(
         Write a picture here.
     figure : matplotlib.figure.Figure, optional
         Draw the same into this figure.
+    lang : "en" or "es"
+        Of the words in the picture: English or Spanish.
 
     Returns
     -------
@@ -99,13 +104,14 @@ def confusion_matrix(
     counts = np.bincount(labels.astype(np.int64) * classes + predicted, minlength=classes**2).reshape(classes, classes)
     names = list(class_names) if class_names is not None else [str(i) for i in range(classes)]
 
-    def paint(figure: Figure) -> None:
+    def paint(figure: Figure, words: Words) -> None:
         axes = figure.subplots()
         share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
         axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
-        axes.set_xlabel("predicted")
-        axes.set_ylabel("true")
-        axes.set_xticks(range(classes), names, rotation=45 if max(map(len, names), default=0) > 3 else 0, ha="right")
+        axes.set_xlabel(words["predicted"])
+        axes.set_ylabel(words["true"])
+        slanted = max(map(len, names), default=0) > 3
+        axes.set_xticks(range(classes), names, rotation=45 if slanted else 0, ha="right" if slanted else "center")
         axes.set_yticks(range(classes), names)
         if classes <= 25:
             for (row, column), count in np.ndenumerate(counts):
@@ -113,5 +119,12 @@ def confusion_matrix(
                     dark = share[row, column] > 0.5
                     axes.text(column, row, str(count), ha="center", va="center", color="white" if dark else "black")
 
-    draw(paint, path, figure, (6, 5.5))
+    draw("confusion_matrix", paint, path, figure, (6, 5.5), lang)
     return counts
+
+
+def _curve(name: str, words: Words) -> str:
+    """What a curve of `history` is called."""
+    if name.startswith("val_"):
+        return words["val"].format(name=_curve(name.removeprefix("val_"), words))
+    return words.get(name, name)

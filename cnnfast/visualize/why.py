@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import activations, filters
 from ..answers import class_names, class_scores, is_binary
-from .drawing import Path, draw
+from .drawing import Path, Words, draw
 from .walking import Trace, input_shape, one
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ def saliency(
     *,
     path: Path | None = None,
     figure: Figure | None = None,
+    lang: str = "en",
 ) -> np.ndarray:
     """Return how much each pixel moves the score of a class: the gradient of the score with respect to the image.
 
@@ -42,6 +43,8 @@ def saliency(
         Write a picture here.
     figure : matplotlib.figure.Figure, optional
         Draw the same into this figure.
+    lang : "en" or "es"
+        Of the words in the picture: English or Spanish.
 
     Returns
     -------
@@ -54,11 +57,12 @@ def saliency(
     class_index = _class("saliency", model, scores[0], class_index)
     result = trace.backward(_upwards(model, scores, class_index))[0]
 
-    def paint(figure: Figure) -> None:
+    def paint(figure: Figure, words: Words) -> None:
         strength = np.abs(result).max(-1)
-        _paint_pair(figure, batch[0], strength, f"what moves {_name(model, class_index)}", cmap="inferno", vmin=0)
+        title = words["saliency"].format(name=_name(model, class_index, words))
+        _paint_pair(figure, words, batch[0], strength, title, cmap="inferno", vmin=0)
 
-    draw(paint, path, figure, (8, 4))
+    draw("saliency", paint, path, figure, (8, 4), lang)
     return result
 
 
@@ -70,6 +74,7 @@ def grad_cam(
     layer: str | None = None,
     path: Path | None = None,
     figure: Figure | None = None,
+    lang: str = "en",
 ) -> np.ndarray:
     """Return where in the image a layer saw what speaks for a class.
 
@@ -89,6 +94,8 @@ def grad_cam(
         Write a picture here.
     figure : matplotlib.figure.Figure, optional
         Draw the same into this figure.
+    lang : "en" or "es"
+        Of the words in the picture: English or Spanish.
 
     Returns
     -------
@@ -107,11 +114,11 @@ def grad_cam(
     weighted = np.maximum(0, maps @ trace.gradients[name][0].mean((0, 1)))
     heat = _resize(weighted / (weighted.max() or 1), *batch.shape[1:3])
 
-    def paint(figure: Figure) -> None:
-        title = f"where it saw {_name(model, class_index)}"
-        _paint_pair(figure, batch[0], heat, title, over=True, cmap="inferno", vmin=0, vmax=1)
+    def paint(figure: Figure, words: Words) -> None:
+        title = words["grad_cam"].format(name=_name(model, class_index, words))
+        _paint_pair(figure, words, batch[0], heat, title, over=True, cmap="inferno", vmin=0, vmax=1)
 
-    draw(paint, path, figure, (8, 4))
+    draw("grad_cam", paint, path, figure, (8, 4), lang)
     return heat
 
 
@@ -126,6 +133,7 @@ def activation_maximization(
     seed: int = 0,
     path: Path | None = None,
     figure: Figure | None = None,
+    lang: str = "en",
 ) -> np.ndarray:
     """Return an image that a channel of a layer answers to strongly, found by following the gradient uphill.
 
@@ -153,6 +161,8 @@ def activation_maximization(
         Write a picture here.
     figure : matplotlib.figure.Figure, optional
         Draw the same into this figure.
+    lang : "en" or "es"
+        Of the words in the picture: English or Spanish.
 
     Returns
     -------
@@ -173,10 +183,10 @@ def activation_maximization(
             break
         image = (image + (step_size / length) * gradient).clip(0, 1).astype(model.dtype)
 
-    def paint(figure: Figure) -> None:
-        _show_image(figure.subplots(), image[0], f"what channel {channel} of {layer} looks for")
+    def paint(figure: Figure, words: Words) -> None:
+        _show_image(figure.subplots(), image[0], words["activation_maximization"].format(channel=channel, layer=layer))
 
-    draw(paint, path, figure, (4, 4.3))
+    draw("activation_maximization", paint, path, figure, (4, 4.3), lang)
     return image[0]
 
 
@@ -190,6 +200,7 @@ def occlusion(
     value: float = 0.0,
     path: Path | None = None,
     figure: Figure | None = None,
+    lang: str = "en",
 ) -> np.ndarray:
     """Return how much the score of a class falls when a square of the image is covered.
 
@@ -214,6 +225,8 @@ def occlusion(
         Write a picture here.
     figure : matplotlib.figure.Figure, optional
         Draw the same into this figure.
+    lang : "en" or "es"
+        Of the words in the picture: English or Spanish.
 
     Returns
     -------
@@ -238,12 +251,12 @@ def occlusion(
         result[i] = scores[class_index] - class_scores(model, model.predict_on_batch(covered))[:, class_index]
     result = result.repeat(stride, axis=0).repeat(stride, axis=1)[:height, :width]
 
-    def paint(figure: Figure) -> None:
+    def paint(figure: Figure, words: Words) -> None:
         limit = float(np.abs(result).max()) or 1.0
-        title = f"fall of {_name(model, class_index)} when covered"
-        _paint_pair(figure, batch[0], result, title, cmap="RdBu_r", vmin=-limit, vmax=limit)
+        title = words["occlusion"].format(name=_name(model, class_index, words))
+        _paint_pair(figure, words, batch[0], result, title, cmap="RdBu_r", vmin=-limit, vmax=limit)
 
-    draw(paint, path, figure, (8, 4))
+    draw("occlusion", paint, path, figure, (8, 4), lang)
     return result
 
 
@@ -258,9 +271,9 @@ def _class(function: str, model: Sequential, scores: np.ndarray, class_index: in
     return class_index
 
 
-def _name(model: Sequential, class_index: int) -> str:
+def _name(model: Sequential, class_index: int, words: Words) -> str:
     name = class_names(model)[class_index]
-    return f"class {name}" if model.class_names is None else name
+    return words["class"].format(name=name) if model.class_names is None else name
 
 
 def _upwards(model: Sequential, scores: np.ndarray, class_index: int) -> np.ndarray:
@@ -325,10 +338,10 @@ def _resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def _paint_pair(
-    figure: Figure, image: np.ndarray, heat: np.ndarray, title: str, over: bool = False, **options: Any
+    figure: Figure, words: Words, image: np.ndarray, heat: np.ndarray, title: str, over: bool = False, **options: Any
 ) -> None:
     left, right = figure.subplots(1, 2)
-    _show_image(left, image, "image")
+    _show_image(left, image, words["image"])
     if over:
         right.imshow(image.mean(-1), cmap="gray")
     drawn = right.imshow(heat, alpha=0.6 if over else None, **options)

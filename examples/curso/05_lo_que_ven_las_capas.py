@@ -31,20 +31,27 @@ def ojo(forma):
 
 gata = color.rgb2gray(data.chelsea())[:296, 70:366, None].astype(np.float32)
 sin_entrenar = Sequential(ojo(gata.shape), seed=5)
-mapas = visualize.feature_maps(sin_entrenar, gata, figure=plt.figure(figsize=(11, 7.5), layout="constrained"))
+figura = plt.figure(figsize=(11, 7.5), layout="constrained")
+mapas = visualize.feature_maps(sin_entrenar, gata, figure=figura, lang="es")
 for nombre, mapa in mapas.items():
     print(f"{nombre:16} {mapa.shape}")
 
+# sphinx_gallery_thumbnail_number = 4
+
 # %%
-# De arriba abajo, los mapas son más y más pequeños. Los primeros todavía parecen fotos; los últimos ya no son para nuestros
-# ojos. El tamaño y el coste de cada capa, dibujados:
-visualize.architecture(sin_entrenar, figure=plt.figure(figsize=(9, 4.5), layout="constrained"))
+# De arriba abajo, los mapas son cada vez más pequeños y más numerosos: la última fila tiene 37 × 37 puntos, y la gata todavía
+# se reconoce. El tamaño de cada capa, dibujado, y lo que cuesta:
+figura = plt.figure(figsize=(9, 4.5), layout="constrained")
+for capa in visualize.architecture(sin_entrenar, figure=figura, lang="es"):
+    print(f"{capa.name:16} {capa.parameters:5} números que aprender, {capa.multiplications:8} multiplicaciones")
 
 # %%
 # Enseñarle algo
 # --------------
 # Con filtros al azar los mapas no buscan nada concreto. Vamos a enseñarle a distinguir tres texturas: ladrillo, hierba y
 # grava. Los ejemplos son recortes de 32 × 32 de tres fotos; los de prueba salen de una mitad de la foto que la red no ve.
+# ``GlobalAveragePooling2D`` resume cada mapa en su media, y ``Dense`` decide con esos números; de ella trata la próxima
+# lección.
 texturas = {"ladrillo": data.brick(), "hierba": data.grass(), "grava": data.gravel()}
 azar = np.random.default_rng(0)
 
@@ -63,7 +70,8 @@ def recortes(cuantos, columnas):
 x_ver, y_ver = recortes(200, range(256))
 x_prueba, y_prueba = recortes(50, range(256, 512))
 
-red = Sequential([*ojo((32, 32, 1)), layers.GlobalAveragePooling2D(), layers.Dense(3, activation="softmax")], seed=5)
+final = [layers.GlobalAveragePooling2D(), layers.Dense(3, activation="softmax")]
+red = Sequential([*ojo((32, 32, 1)), *final], seed=5)
 red.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
 red.fit(x_ver, y_ver, epochs=25, batch_size=32, verbose=0)
 aciertos = red.evaluate(x_prueba, y_prueba, verbose=0, return_dict=True)["accuracy"]
@@ -95,8 +103,10 @@ for ejes in paneles.flat:
 # -------------------
 # Pegamos las tres texturas en una sola foto y preguntamos, para cada clase, en qué zona la ve. Se llama *Grad-CAM*: colorea los
 # sitios de la última convolución que más empujan la respuesta hacia esa clase.
-collage = np.concatenate([foto[:256, 256:426] for foto in texturas.values()], axis=1)[..., None] / np.float32(255)
-mirando = Sequential([*ojo(collage.shape), layers.GlobalAveragePooling2D(), layers.Dense(3, activation="softmax")])
+collage = np.concatenate([foto[:256, 256:426] for foto in texturas.values()], axis=1)
+collage = collage[..., None] / np.float32(255)
+final = [layers.GlobalAveragePooling2D(), layers.Dense(3, activation="softmax")]
+mirando = Sequential([*ojo(collage.shape), *final])
 mirando.set_weights(red.get_weights())
 
 calor = [visualize.grad_cam(mirando, collage, clase) for clase in range(3)]

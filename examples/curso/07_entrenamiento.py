@@ -49,7 +49,7 @@ paneles[0].set_ylabel("pérdida")
 # Hacia delante y hacia atrás, a mano
 # -----------------------------------
 # Una red minúscula: cuatro números, tres neuronas con ReLU, dos respuestas. Hacia delante son dos multiplicaciones. Hacia
-# atrás se recorre el mismo camino al revés: cada función tiene su gemela ``_backward``, que recibe la culpa de su salida y
+# atrás se recorre el mismo camino al revés (la pérdida es la *entropía cruzada*: castiga dar poca probabilidad a la correcta): cada función tiene su gemela ``_backward``, que recibe la culpa de su salida y
 # devuelve la de su entrada y la de sus pesos. Es la regla de la cadena, y nada más.
 azar = np.random.default_rng(1)
 x, correcta = azar.normal(size=(5, 4)), np.array([0, 1, 1, 0, 1])
@@ -77,9 +77,9 @@ print(d_w1.round(3))
 # ¿Es verdad? Se comprueba moviendo un peso muy poco y viendo cuánto cambia la pérdida.
 paso = 1e-6
 movido = w1.copy()
-movido[2, 1] += paso
+movido[0, 0] += paso
 medida = (adelante(movido, w2)[0] - error) / paso
-print(f"retropropagación: {d_w1[2, 1]:.6f}   medido: {medida:.6f}")
+print(f"retropropagación: {d_w1[0, 0]:.6f}   medido: {medida:.6f}")
 
 # %%
 # Y si damos un paso cuesta abajo, la pérdida baja:
@@ -89,7 +89,9 @@ print(f"pérdida antes: {error:.4f}   después de un paso: {despues:.4f}")
 # %%
 # Entrenar de verdad
 # ------------------
-# ``fit`` hace esto mismo, con lotes de 32 dígitos y muchas veces. Cada pasada por todos los datos se llama *época*. Una parte
+# ``compile`` elige cómo se aprende: ``"adam"`` es un descenso de gradiente que ajusta solo el tamaño de sus pasos, la pérdida es
+# la entropía cruzada de antes, y ``"accuracy"`` es la parte de aciertos. ``fit`` (*ajustar*) hace lo mismo que acabamos de hacer
+# a mano, con lotes de 32 dígitos y muchas veces. Cada pasada por todos los datos se llama *época*. Una parte
 # de los datos se guarda para *validar*: la red no aprende de ellos, así que dicen si ha entendido o si solo ha memorizado.
 (x_ver, y_ver), (x_prueba, y_prueba) = datasets.load_digits()
 x_ver, x_prueba = (imagenes[..., None].astype(np.float32) / 255 for imagenes in (x_ver, x_prueba))
@@ -103,11 +105,14 @@ red = Sequential([
     layers.Dense(10, activation="softmax"),
 ], seed=0)  # fmt: skip
 red.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
-historia = red.fit(x_ver, y_ver, epochs=15, batch_size=32, validation_data=(x_prueba, y_prueba), verbose=0)
+historia = red.fit(
+    x_ver, y_ver, epochs=15, batch_size=32, validation_data=(x_prueba, y_prueba), verbose=0
+)
 aciertos = historia.history["val_accuracy"][-1]
 print(f"acierta el {aciertos:.1%} de los dígitos que no había visto")
 
-visualize.training_curves(historia, figure=plt.figure(figsize=(9, 3.2), layout="constrained"))
+figura = plt.figure(figsize=(9, 3.2), layout="constrained")
+visualize.training_curves(historia, figure=figura, lang="es")
 
 # %%
 # En qué se equivoca
@@ -115,8 +120,11 @@ visualize.training_curves(historia, figure=plt.figure(figsize=(9, 3.2), layout="
 # La *matriz de confusión* cuenta, para cada dígito verdadero (fila), qué ha respondido la red (columna). Lo bueno está en la
 # diagonal.
 probabilidades = red.predict(x_prueba, verbose=0)
-cuentas = visualize.confusion_matrix(y_prueba, probabilidades, figure=plt.figure(figsize=(5.5, 5), layout="constrained"))
+figura = plt.figure(figsize=(5.5, 5), layout="constrained")
+cuentas = visualize.confusion_matrix(y_prueba, probabilidades, figure=figura, lang="es")
 
+# %%
+# Cinco de los que falla. Algunos también nos harían dudar a nosotros.
 fallos = np.flatnonzero(probabilidades.argmax(1) != y_prueba)[:5]
 figura, paneles = plt.subplots(1, 5, figsize=(9, 2.3), layout="constrained")
 for ejes in paneles:
@@ -130,8 +138,12 @@ for ejes, i in zip(paneles, fallos):
 # ------------------------
 # Con solo cuarenta ejemplos la red se los aprende de memoria: acierta todos los suyos y bastantes menos de los demás. Se llama
 # *sobreajuste*. Se combate con más datos, o variando los que hay, o con *Dropout*, que apaga neuronas al azar mientras aprende.
-memoriosa = Sequential([layers.Input((8, 8, 1)), layers.Flatten(), layers.Dense(64, activation="relu"),
-                        layers.Dense(10, activation="softmax")], seed=0)  # fmt: skip
+memoriosa = Sequential([
+    layers.Input((8, 8, 1)),
+    layers.Flatten(),
+    layers.Dense(64, activation="relu"),
+    layers.Dense(10, activation="softmax"),
+], seed=0)  # fmt: skip
 memoriosa.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
 memoriosa.fit(x_ver[:40], y_ver[:40], epochs=120, batch_size=20, verbose=0)
 de_memoria = memoriosa.evaluate(x_ver[:40], y_ver[:40], verbose=0, return_dict=True)["accuracy"]

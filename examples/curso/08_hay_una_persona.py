@@ -28,6 +28,8 @@ ejes.imshow(visualize.mosaic(muestra, columns=12, fill=1)[..., 0], cmap="gray")
 ejes.set_title("arriba, caras; abajo, lo que no lo es")
 ejes.set_axis_off()
 
+# sphinx_gallery_thumbnail_number = 4
+
 # %%
 # La red
 # ------
@@ -52,9 +54,10 @@ red.summary()
 red.compile("adam", "binary_crossentropy", metrics=["accuracy"])
 historia = red.fit(imagenes[para_ver], hay_cara[para_ver], epochs=25, batch_size=16, verbose=0,
                    validation_data=(imagenes[para_probar], hay_cara[para_probar]))  # fmt: skip
-visualize.training_curves(historia, figure=plt.figure(figsize=(9, 3.2), layout="constrained"))
+figura = plt.figure(figsize=(9, 3.2), layout="constrained")
+visualize.training_curves(historia, figure=figura, lang="es")
 
-aciertos = red.evaluate(imagenes[para_probar], hay_cara[para_probar], verbose=0, return_dict=True)["accuracy"]
+aciertos = historia.history["val_accuracy"][-1]
 print(f"acierta {aciertos:.0%} de las 50 imágenes de prueba")
 
 # %%
@@ -79,23 +82,33 @@ for ejes in paneles.flat:
 # La astronauta no estaba entre los datos. Recortamos su cara y otros tres trozos de la foto, los reducimos a 25 × 25 y
 # preguntamos.
 foto = color.rgb2gray(data.astronaut()).astype(np.float32)
-trozos = {"la cara": (75, 180, 90), "el fondo": (20, 60, 90), "el cohete": (90, 380, 90), "la escafandra": (330, 300, 90)}
+trozos = {  # fila, columna y lado
+    "la cara": (75, 180, 90),
+    "el fondo": (20, 60, 90),
+    "el cohete": (90, 380, 90),
+    "la escafandra": (330, 300, 90),
+}
 
 
 def reducir(y, x, lado):
     """Un cuadrado de la foto, como lo toma la red."""
-    return transform.resize(foto[y : y + lado, x : x + lado], (25, 25), anti_aliasing=True).astype(np.float32)[..., None]
+    cuadrado = foto[y : y + lado, x : x + lado]
+    return transform.resize(cuadrado, (25, 25, 1), anti_aliasing=True).astype(np.float32)
 
 
 lote = np.stack([reducir(*sitio) for sitio in trozos.values()])
 respuestas = red.predict(lote, verbose=0)[:, 0]
 
-figura, (izquierda, *paneles) = plt.subplots(1, 5, figsize=(11, 2.8), layout="constrained", width_ratios=[2, 1, 1, 1, 1])
+figura, (izquierda, *paneles) = plt.subplots(
+    1, 5, figsize=(11, 3), layout="constrained", width_ratios=[2, 1, 1, 1, 1]
+)
 izquierda.imshow(foto, cmap="gray")
 izquierda.set_axis_off()
-for ejes, (nombre, (fila, columna, lado)), trozo, respuesta in zip(paneles, trozos.items(), lote, respuestas):
-    borde = "tab:green" if respuesta > 0.5 else "tab:red"
-    izquierda.add_patch(plt.Rectangle((columna, fila), lado, lado, fill=False, color=borde, linewidth=2))
+for ejes, nombre, trozo, respuesta in zip(paneles, trozos, lote, respuestas):
+    fila, columna, lado = trozos[nombre]
+    borde = "lime" if respuesta > 0.5 else "red"
+    marco = plt.Rectangle((columna, fila), lado, lado, fill=False, color=borde, linewidth=2)
+    izquierda.add_patch(marco)
     ejes.imshow(trozo[..., 0], cmap="gray")
     ejes.set_title(f"{nombre}\n{respuesta:.1%}", fontsize=10)
     ejes.set_axis_off()

@@ -182,3 +182,32 @@ def test_architecture_counts_what_is_inside_once():
     assert rows["plus"][2:] == ((8, 8, 2), 0, 0)
     assert rows["side/branch_1"].multiplications == 8 * 8 * (9 * 4 + 4 * 3)
     assert sum(row.parameters for row in rows.values()) == model.count_params()
+
+
+def texts(figure):
+    """Every word of a Matplotlib figure."""
+    from matplotlib.text import Text
+
+    return {text.get_text() for text in figure.findobj(Text)} - {""}
+
+
+def test_pictures_speak_the_language_asked_for(model, image):
+    Figure = pytest.importorskip("matplotlib.figure").Figure
+    pictures = {
+        "architecture": ((model,), "imagen"),
+        "filters": ((model.layers[0],), "conv2d: 32 filtros de 3 × 3 × 1"),
+        "feature_maps": ((model, image), "conv2d: 8 × 8 × 32, los primeros 16 canales"),
+        "training_curves": (({"loss": [2, 1], "val_loss": [2, 1], "lr": [1, 1]},), "pérdida, validación"),
+        "confusion_matrix": ((np.array([0, 1]), np.array([0, 0])), "clase verdadera"),
+        "saliency": ((model, image, 1), "lo que mueve la clase 1"),
+        "grad_cam": ((model, image, 1), "dónde vio la clase 1"),
+        "occlusion": ((model, image, 1), "cuánto baja la clase 1 al taparlo"),
+        "activation_maximization": ((model, "conv2d", 3), "lo que busca el canal 3 de conv2d"),
+    }
+    for name, (arguments, spanish) in pictures.items():
+        function, english, translated = getattr(visualize, name), Figure(), Figure()
+        function(*arguments, figure=english)
+        function(*arguments, figure=translated, lang="es")
+        assert spanish in texts(translated) - texts(english), name
+        with pytest.raises(ValueError, match=f"^{name}: lang must be one of en, es, got 'fr'"):
+            function(*arguments, lang="fr")
