@@ -9,7 +9,7 @@ import cnnfast
 from cnnfast import explain
 
 sys.path.insert(0, os.path.dirname(__file__))
-import links  # noqa: E402 - beside this file
+import links
 
 project = "cnnfast"
 author = copyright = "the cnnfast developers"

@@ -48,9 +48,10 @@ paneles[0].set_ylabel("pérdida")
 #
 # Hacia delante y hacia atrás, a mano
 # -----------------------------------
-# Una red minúscula: cuatro números, tres neuronas con ReLU, dos respuestas. Hacia delante son dos multiplicaciones. Hacia
-# atrás se recorre el mismo camino al revés (la pérdida es la *entropía cruzada*: castiga dar poca probabilidad a la correcta): cada función tiene su gemela ``_backward``, que recibe la culpa de su salida y
-# devuelve la de su entrada y la de sus pesos. Es la regla de la cadena, y nada más.
+# Una red minúscula: cuatro números, tres neuronas con ReLU, dos respuestas. Hacia delante son dos multiplicaciones, y al final
+# la pérdida: la *entropía cruzada*, que castiga dar poca probabilidad a la respuesta correcta. Hacia atrás se recorre el mismo
+# camino al revés: cada función tiene su gemela ``_backward``, que recibe la culpa de su salida y devuelve la de su entrada y la
+# de sus pesos. Es la regla de la cadena, y nada más.
 azar = np.random.default_rng(1)
 x, correcta = azar.normal(size=(5, 4)), np.array([0, 1, 1, 0, 1])
 w1, w2 = azar.normal(size=(4, 3)), azar.normal(size=(3, 2))
