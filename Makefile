@@ -6,7 +6,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 SOURCES := pyproject.toml setup.py $(shell find csrc cnnfast -name '*.[ch]' -o -name '*.inc' -o -name '*.py[xd]')
 
-.PHONY: demo test nightly docs lint format bench bench-kernels bench-networks bench-footprint bench-accuracy bench-peers build clean
+.PHONY: demo test nightly docs lint format bench bench-claims bench-kernels bench-networks bench-footprint bench-accuracy bench-peers build clean
 
 demo: $(VENV)/with-image,plot   # train on the digits that come with the package; pictures into demo/
 	$(BIN)/python examples/digits.py --out demo
@@ -35,7 +35,7 @@ bench: $(VENV)/with-bench   # against the strongest NumPy; make bench ARGS="-k c
 	    --benchmark-sort=name --benchmark-columns=min,median,rounds $(ARGS)
 
 # Against the frameworks, those that are there: `make bench-peers` installs them (1.5 GB) into $(VENV).
-bench-kernels bench-networks bench-footprint bench-accuracy: bench-%: $(VENV)/with-bench   # make bench-kernels ARGS=--quick
+bench-claims bench-kernels bench-networks bench-footprint bench-accuracy: bench-%: $(VENV)/with-bench   # make bench-kernels ARGS=--quick
 	$(BIN)/python -m benchmarks.$* $(ARGS)
 
 bench-peers: $(VENV)/with-bench,peers

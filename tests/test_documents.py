@@ -1,5 +1,6 @@
 """What a newcomer tries first: every block of code in the README and the documentation, the course, and `make demo`."""
 
+import importlib.util
 import os
 import pathlib
 import re
@@ -50,7 +51,7 @@ def blocks(path):
     for found in BLOCK.finditer(page):
         line = page.count("\n", 0, found.start()) + 2
         if found["before"] is not None:
-            yield "python", line, found["before"]
+            yield "before", line, found["before"]
         elif found["plot"] is not None:
             yield "plot", line, found["plot"]
         elif found["language"] == "{eval-rst}":
@@ -92,12 +93,26 @@ def test_every_block_of_code_runs(path, desk):
     for kind, line, text in blocks(path):
         if kind == "plot":
             kind, text = "python", plot_code(text)
-        if kind == "python":
+        if kind in ("python", "before"):
             exec(compile("\n" * (line - 1) + text, str(path), "exec"), names)
-        else:
+        elif kind != "py":  # for another process, with another framework: below, every night
             assert kind in ("console", ""), f"{path}:{line}: a block of {kind!r}: who runs it?"
             for command in text.splitlines():
                 check_command(command)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("page, framework", [("keras", "keras"), ("pytorch", "torch")])
+def test_weights_come_over_from_the_real_framework(page, framework, tmp_path):
+    """The guide as it is read, with the framework itself where otherwise a scene stands in for it; it compares the answers."""
+    if importlib.util.find_spec(framework) is None:
+        pytest.skip(f"no {framework}: make bench-peers installs it")
+    pieces = [(kind, text) for kind, _, text in blocks(ROOT / "docs" / f"{page}.md") if kind in ("python", "py")]
+    assert any(kind == "py" and "assert_allclose" in text for kind, text in pieces)
+    code = "\n".join(text for _, text in pieces)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
+    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
 
 
 def test_the_blocks_are_found():
