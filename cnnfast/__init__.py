@@ -12,7 +12,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from . import ops
-from .ops import get_num_threads, set_num_threads, threads
+from .ops import get_flush_denormals, get_num_threads, set_flush_denormals, set_num_threads, threads
 
 if TYPE_CHECKING:
     from . import (
@@ -70,6 +70,7 @@ __all__ = [
     "clear_cache",
     "datasets",
     "filters",
+    "get_flush_denormals",
     "get_num_threads",
     "initializers",
     "layers",
@@ -82,6 +83,7 @@ __all__ = [
     "optimizers",
     "regularizers",
     "schedules",
+    "set_flush_denormals",
     "set_num_threads",
     "show_config",
     "threads",

@@ -15,14 +15,14 @@ def config() -> dict[str, Any]:
     -------
     dict
         Versions, ``isa`` (in use) and ``available_isas``, ``num_threads``, ``openmp`` (version, 0 for none),
-        ``cached_bytes`` (memory kept for reuse).
+        ``flush_denormals``, ``cached_bytes`` (memory kept for reuse).
     """
     import numpy
 
     from . import __version__
     from .ops.cpu import available_isas, current_isa
     from .ops.memory import cached_bytes
-    from .ops.threads import get_num_threads, openmp_version
+    from .ops.threads import get_flush_denormals, get_num_threads, openmp_version
 
     def version(package: str) -> str:
         try:
@@ -40,6 +40,7 @@ def config() -> dict[str, Any]:
         "available_isas": list(available_isas()),
         "num_threads": get_num_threads(),
         "openmp": openmp_version(),
+        "flush_denormals": get_flush_denormals(),
         "cached_bytes": cached_bytes(),
     }
 

@@ -49,13 +49,21 @@ assert cli.main(["predict", "m.cnnfast", "digit.png"]) == 1
     assert "Pillow" in child.stderr and "pip install" in child.stderr
 
 
-def test_importing_costs_at_most_30_ms_over_numpy():
-    """The best of 10 fresh processes: other programs may want the CPUs."""
-    code = "import numpy, time; t = time.perf_counter(); import cnnfast; print(time.perf_counter() - t)"
+def test_importing_costs_at_most_two_fifths_of_numpy():
+    """30 ms where NumPy takes 75: CPU time beside CPU time, so that a slow or busy machine is so for both. The best of 10."""
+    code = """
+import time
+times = [time.process_time()]
+import numpy
+times.append(time.process_time())
+import cnnfast
+times.append(time.process_time())
+print((times[2] - times[1]) / (times[1] - times[0]))
+"""
     costs = []
-    while len(costs) < 10 and not (costs and min(costs) <= 0.03):
+    while len(costs) < 10 and not (costs and min(costs) <= 0.4):
         costs.append(float(run_python(code).stdout))
-    assert min(costs) <= 0.03, costs
+    assert min(costs) <= 0.4, costs
 
 
 def test_importing_starts_nothing_and_reads_nothing_else():

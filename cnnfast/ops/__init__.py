@@ -78,7 +78,7 @@ from .pool2d import (
 )
 from .prelu import prelu, prelu_backward
 from .random import dropout2d, dropout2d_backward, random_uniform
-from .threads import get_num_threads, set_num_threads, threads
+from .threads import get_flush_denormals, get_num_threads, set_flush_denormals, set_num_threads, threads
 from .upsample2d import upsample2d, upsample2d_backward
 
 __all__ = [
@@ -120,6 +120,7 @@ __all__ = [
     "flip2d",
     "gelu",
     "gelu_backward",
+    "get_flush_denormals",
     "get_num_threads",
     "global_avg_pool2d",
     "global_avg_pool2d_backward",
@@ -148,6 +149,7 @@ __all__ = [
     "rescale",
     "rmsprop_step",
     "rotation2d",
+    "set_flush_denormals",
     "set_num_threads",
     "sgd_step",
     "sigmoid",

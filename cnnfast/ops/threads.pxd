@@ -17,11 +17,12 @@ ctypedef fused cnf_job:
 cdef int thread_count(object num_threads, Py_ssize_t tasks, double work, str func) except -1
 
 # Runs tasks 0 ... tasks-1 of a job on `workers` threads (worker numbers 0 ... workers-1). What this thread records (tape.pyx),
-# it records here.
-cdef void run(cnf_kernel *kernel, const cnf_job *job, Py_ssize_t tasks, int workers) noexcept nogil
+# it records here. Between tasks, every 100 ms, signals are heard: raises what their handlers raise, such as KeyboardInterrupt,
+# and then some tasks are not done.
+cdef int run(cnf_kernel *kernel, const cnf_job *job, Py_ssize_t tasks, int workers) except -1 nogil
 
 # The same for a job whose type is forgotten, and recorded nowhere.
-cdef void execute(cnf_kernel *kernel, const void *job, Py_ssize_t tasks, int workers) noexcept nogil
+cdef int execute(cnf_kernel *kernel, const void *job, Py_ssize_t tasks, int workers) except -1 nogil
 
 # Where `run` of this thread also writes down what it does: a function and what it is given first, or NULL.
 ctypedef void (*cnf_listener)(void *tape, cnf_kernel *kernel, const void *job, size_t size, Py_ssize_t tasks,

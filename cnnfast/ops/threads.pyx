@@ -1,24 +1,63 @@
 """The only place where threads are: how many, and the one parallel loop that every op runs its tasks with."""
 
 import os
+import re
 import threading
 import warnings
 from contextlib import contextmanager
 
+from cpython.exc cimport PyErr_CheckSignals
 from cython.parallel cimport prange, threadid
 
 cdef extern from *:
     """
-    /* Kernels round to nearest and keep denormals, whatever rules the calling thread has (a library built with -ffast-math
-     * changes them on loading) and its team inherits; they leave rules and flags as they found them. */
+    #include <stddef.h>
+    #include <time.h>
+    /* Kernels round to nearest and keep denormals, unless told to flush them, whatever rules the calling thread has (a library
+     * built with -ffast-math changes them on loading) and its team inherits; they leave rules and flags as they found them. */
     #ifdef __SSE__
     #include <xmmintrin.h>
-    static unsigned cnf_rules(void) { unsigned before = _mm_getcsr(); _mm_setcsr(0x1f80); return before; }
+    static unsigned cnf_kernel_rules = 0x1f80;
+    static void cnf_set_flush(int flush) { cnf_kernel_rules = flush ? 0x1f80 | 0x8040 : 0x1f80; }
+    static unsigned cnf_rules(void) { unsigned before = _mm_getcsr(); _mm_setcsr(cnf_kernel_rules); return before; }
     static void cnf_restore_rules(unsigned before) { _mm_setcsr(before); }
     #else
+    static void cnf_set_flush(int flush) { (void)flush; }
     static unsigned cnf_rules(void) { return 0; }
     static void cnf_restore_rules(unsigned before) { (void)before; }
     #endif
+    /* Workers take the tasks of a job one by one, until there are none or the shift is over: then signals are heard. */
+    #define CNF_SHIFT 100 /* milliseconds */
+    typedef struct {
+        void (*kernel)(const void *job, ptrdiff_t task, int worker);
+        const void *job;
+        ptrdiff_t tasks, next;
+        long long end;
+        int over;
+    } cnf_shift;
+    static long long cnf_now(void) {
+        struct timespec t;
+    #ifdef CLOCK_MONOTONIC_COARSE
+        clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+    #else
+        clock_gettime(CLOCK_MONOTONIC, &t);
+    #endif
+        return t.tv_sec * 1000LL + t.tv_nsec / 1000000;
+    }
+    static void cnf_begin(cnf_shift *shift) {
+        shift->end = shift->tasks > 1 ? cnf_now() + CNF_SHIFT : 0;
+        shift->over = 0;
+    }
+    static void cnf_work(cnf_shift *shift, int worker) {
+        const unsigned before = cnf_rules();
+        ptrdiff_t task;
+        while (!__atomic_load_n(&shift->over, __ATOMIC_RELAXED) &&
+               (task = __atomic_fetch_add(&shift->next, 1, __ATOMIC_RELAXED)) < shift->tasks) {
+            shift->kernel(shift->job, task, worker);
+            if (shift->tasks > 1 && cnf_now() >= shift->end) __atomic_store_n(&shift->over, 1, __ATOMIC_RELAXED);
+        }
+        cnf_restore_rules(before);
+    }
     static _Thread_local void *cnf_listener_now, *cnf_tape_now;
     static void cnf_listen(void *listener, void *tape) { cnf_listener_now = listener; cnf_tape_now = tape; }
     static void *cnf_listening(void) { return cnf_listener_now; }
@@ -30,6 +69,8 @@ cdef extern from *:
     #include <omp.h>
     #include <pthread.h>
     static _Thread_local int cnf_known = 1; /* team size that this thread is known to get */
+    static size_t cnf_stack; /* bytes that libgomp gives a thread, 0 for the system's default */
+    static void cnf_set_stack(size_t bytes) { cnf_stack = bytes; }
     static void *cnf_wait(void *gate) {
         pthread_mutex_lock(gate);
         pthread_mutex_unlock(gate);
@@ -40,11 +81,15 @@ cdef extern from *:
     static int cnf_affordable(int workers) {
         pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
         pthread_t threads[256];
+        pthread_attr_t attributes;
         int made = 0;
         if (workers <= cnf_known) return workers;
+        pthread_attr_init(&attributes);
+        if (cnf_stack) pthread_attr_setstacksize(&attributes, cnf_stack); /* too small a size is ignored there as here */
         pthread_mutex_lock(&gate);
-        while (made < workers - 1 && made < 256 && !pthread_create(&threads[made], NULL, cnf_wait, &gate)) made++;
+        while (made < workers - 1 && made < 256 && !pthread_create(&threads[made], &attributes, cnf_wait, &gate)) made++;
         pthread_mutex_unlock(&gate);
+        pthread_attr_destroy(&attributes);
         for (int i = 0; i < made; i++) pthread_join(threads[i], NULL);
         if (made + 1 > cnf_known) cnf_known = made + 1;
         return made + 1;
@@ -57,6 +102,7 @@ cdef extern from *:
     #else
     static int omp_get_max_threads(void) { return 1; }
     static int cnf_affordable(int workers) { return workers; }
+    static void cnf_set_stack(size_t bytes) { (void)bytes; }
     static void cnf_register_fork(void) {}
     static const int cnf_openmp = 0;
     #endif
@@ -67,8 +113,14 @@ cdef extern from *:
     void cnf_set_mark(int mark) nogil
     int cnf_get_mark() nogil
     const int cnf_openmp
-    unsigned cnf_rules() nogil
-    void cnf_restore_rules(unsigned before) nogil
+    ctypedef struct cnf_shift:
+        cnf_kernel *kernel
+        const void *job
+        Py_ssize_t tasks, next
+    void cnf_begin(cnf_shift *shift) nogil
+    void cnf_work(cnf_shift *shift, int worker) nogil
+    void cnf_set_flush(int flush)
+    void cnf_set_stack(size_t bytes)
     int omp_get_max_threads() nogil
     int cnf_affordable(int workers) nogil
     void cnf_register_fork()
@@ -177,6 +229,37 @@ def openmp_version():
     return cnf_openmp
 
 
+cdef bint _flush = False
+
+
+def set_flush_denormals(flush):
+    """Set whether kernels compute with denormal numbers (below 1.2e-38 in float32) as with zero, in this process.
+
+    They are kept by default, as IEEE 754 says, which costs up to a hundredfold time where there are many. Flushed, they are so
+    on the thread that calls and on all that help; the rules of the caller's own arithmetic stay as they are. What only moves
+    values, such as a pool, may pass them on. On x86; elsewhere they are kept.
+
+    Parameters
+    ----------
+    flush : bool
+
+    Raises
+    ------
+    TypeError
+        If it is not a bool.
+    """
+    global _flush
+    if not isinstance(flush, bool):
+        raise TypeError(f"set_flush_denormals: flush must be True or False, got {flush!r}")
+    _flush = flush
+    cnf_set_flush(flush)
+
+
+def get_flush_denormals():
+    """Whether kernels take denormal numbers for zero; see `set_flush_denormals`."""
+    return _flush
+
+
 cdef int thread_count(object num_threads, Py_ssize_t tasks, double work, str func) except -1:
     cdef int count
     if num_threads is not None:
@@ -208,12 +291,6 @@ def tracing():
         _tracing = False
 
 
-cdef void run_task(cnf_kernel *kernel, const void *job, Py_ssize_t task, int worker) noexcept nogil:
-    cdef unsigned rules = cnf_rules()
-    kernel(job, task, worker)
-    cnf_restore_rules(rules)
-
-
 cdef void unrepeatable() noexcept nogil:
     cnf_set_mark(1)
 
@@ -228,29 +305,48 @@ cdef void listen(cnf_listener listener, void *tape) noexcept nogil:
     cnf_listen(<void *>listener, tape)
 
 
-cdef void run(cnf_kernel *kernel, const cnf_job *job, Py_ssize_t tasks, int workers) noexcept nogil:
+cdef int run(cnf_kernel *kernel, const cnf_job *job, Py_ssize_t tasks, int workers) except -1 nogil:
     cdef cnf_listener listener = <cnf_listener>cnf_listening()
     if listener != NULL:
         listener(cnf_tape(), kernel, job, sizeof(cnf_job), tasks, workers)
-    execute(kernel, job, tasks, workers)
+    return execute(kernel, job, tasks, workers)
 
 
-cdef void execute(cnf_kernel *kernel, const void *job, Py_ssize_t tasks, int workers) noexcept nogil:
-    cdef Py_ssize_t task
+cdef int execute(cnf_kernel *kernel, const void *job, Py_ssize_t tasks, int workers) except -1 nogil:
+    cdef cnf_shift shift
+    cdef int _worker
     if _tracing:
         with gil:
             _ran.add(<size_t>kernel)
     if workers > 1:
         workers = cnf_affordable(workers)
-    cdef unsigned rules
-    if workers <= 1:
-        rules = cnf_rules()
-        for task in range(tasks):
-            kernel(job, task, 0)
-        cnf_restore_rules(rules)
-        return
-    for task in prange(tasks, num_threads=workers, schedule="dynamic", chunksize=1):
-        run_task(kernel, job, task, threadid())
+    shift.kernel, shift.job, shift.tasks, shift.next = kernel, job, tasks, 0
+    while True:
+        cnf_begin(&shift)
+        if workers <= 1:
+            cnf_work(&shift, 0)
+        else:
+            for _worker in prange(workers, num_threads=workers, schedule="static"):
+                cnf_work(&shift, threadid())
+        if shift.next >= tasks:
+            return 0
+        _hear_signals()
 
 
+cdef int _hear_signals() except -1 with gil:
+    return PyErr_CheckSignals()
+
+
+def _stack():
+    """Bytes of a thread's stack as libgomp reads them from the environment, 0 if it does not."""
+    for name in ("OMP_STACKSIZE", "GOMP_STACKSIZE"):
+        match = re.fullmatch(r"\s*(\d+)\s*([bkmg]?)\s*", os.environ.get(name, ""), re.ASCII | re.IGNORECASE)
+        if match:
+            size = int(match[1]) << {"b": 0, "": 10, "k": 10, "m": 20, "g": 30}[match[2].lower()]
+            if size < 2**63:
+                return size
+    return 0
+
+
+cnf_set_stack(_stack())
 cnf_register_fork()

@@ -8,12 +8,13 @@ import ctypes.util
 import platform
 import sys
 import threading
+import time
 
 import numpy as np
 import pytest
 from harness import assert_same_bits, run_python
 
-from cnnfast import ops
+from cnnfast import Sequential, layers, ops
 
 pytestmark = pytest.mark.skipif(
     not (sys.platform == "linux" and platform.machine() == "x86_64"), reason="reads the register of x86-64 by Linux's libm"
@@ -89,6 +90,72 @@ def test_results_do_not_depend_on_the_callers_rules(isa, inputs, rules):
     for a, e in zip(actual, expected, strict=True):
         assert_same_bits(a, e)
     assert any((abs(e) < np.finfo(np.float32).tiny).all() and e.any() for e in expected), "nothing was denormal"
+
+
+@pytest.fixture
+def flushing():
+    assert ops.get_flush_denormals() is False
+    ops.set_flush_denormals(True)
+    yield
+    ops.set_flush_denormals(False)
+
+
+def test_denormals_are_flushed_if_asked(isa, inputs, flushing):
+    """As zeros, in and out, on every worker: the same bits for any number of threads and whatever the caller's rules."""
+    register, tiny = Register(), np.finfo(np.float32).tiny
+    ones = np.ones((64, 64), np.float32)
+    for threads in (1, 3):
+        for denormal in (ones * tiny / 4, ops.matmul(ones, ones * tiny / 128, num_threads=threads)):
+            assert not ops.matmul(denormal, np.eye(64, dtype=np.float32) * 2**20, num_threads=threads).any()
+        assert not ops.conv2d(inputs[0][1], inputs[2], algorithm="direct", num_threads=threads).any()
+        assert not ops.leaky_relu(-ones * tiny, 0.3, num_threads=threads).any()
+        assert (ops.leaky_relu(ones * tiny, num_threads=threads) == tiny).all()
+    expected, before = list(results(inputs)), register.read() & ~FLAGS
+    half = len(expected) // 2  # one thread, then three
+    for a, b in zip(expected[:half], expected[half:], strict=True):
+        assert_same_bits(a, b)
+    register.write(PLAIN | UP)
+    try:
+        for a, b in zip(results(inputs), expected, strict=True):
+            assert_same_bits(a, b)
+        assert register.read() & ~FLAGS == PLAIN | UP
+    finally:
+        register.write(before)
+    assert (np.array([tiny]) * np.float32(0.5))[0] > 0, "NumPy's own arithmetic was changed"
+
+
+def test_a_network_of_denormals_is_flushed_too(flushing):
+    """Through a plan as well: the third call runs one."""
+    model = Sequential([layers.Input((8, 8, 2)), layers.Conv2D(4, 3), layers.Flatten(), layers.Dense(3)], seed=0)
+    model.set_weights([np.full_like(w, 1e-40) for w in model.get_weights()])
+    x = np.full((4, 8, 8, 2), 1e3, np.float32)
+    assert not any(model.predict(x, verbose=0).any() for _ in range(3))
+    ops.set_flush_denormals(False)
+    assert model.predict(x, verbose=0).any()
+
+
+def test_flushing_is_said_with_a_bool():
+    for value in (1, None, "yes"):
+        with pytest.raises(TypeError, match="set_flush_denormals: flush must be True or False, got"):
+            ops.set_flush_denormals(value)
+    assert ops.get_flush_denormals() is False
+
+
+@pytest.mark.nightly
+def test_denormal_weights_cost_nothing_when_flushed(flushing):
+    """At most half as much again as plain ones: the contract's figure. The best of many short runs."""
+    x = np.random.default_rng(0).normal(size=(4, 28, 28, 32)).astype(np.float32)
+    weight = np.random.default_rng(1).normal(size=(3, 3, 32, 32)).astype(np.float32)
+
+    def cost(weight):
+        times = []
+        for _ in range(50):
+            start = time.perf_counter()
+            ops.conv2d(x, weight, algorithm="direct", num_threads=1)
+            times.append(time.perf_counter() - start)
+        return min(times)
+
+    assert cost(weight * np.float32(1e-39)) < 1.5 * cost(weight)
 
 
 def test_flags_are_left_alone(isa):

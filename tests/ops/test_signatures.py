@@ -54,6 +54,8 @@ dropout_backward(dy, p, *, seed, step, out=None, num_threads=None)
 sgd_step(param, grad, velocity=None, *, lr, momentum=0.0, nesterov=False, weight_decay=0.0, num_threads=None)
 adam_step(param, grad, m, v, *, lr, beta_1, beta_2, eps, step, weight_decay=0.0, num_threads=None)
 rmsprop_step(param, grad, v, velocity=None, *, lr, rho, eps, momentum=0.0, weight_decay=0.0, num_threads=None)
+set_flush_denormals(flush)
+get_flush_denormals()
 set_num_threads(num_threads)
 get_num_threads()
 threads(num_threads)
@@ -65,7 +67,7 @@ def test_signature(text):
     name = text.split("(")[0]
     assert name + str(inspect.signature(getattr(ops, name))) == text
     assert name in ops.__all__
-    if "thread" in name:
+    if "thread" in name or "flush" in name:
         assert getattr(cnnfast, name) is getattr(ops, name)
 
 
@@ -85,7 +87,7 @@ def test_rules_for_every_op(name):
         assert name.partition("_backward")[0] in ops.__all__
 
 
-@pytest.mark.parametrize("name", [name for name in ops.__all__ if "thread" not in name and name != "clear_cache"])
+@pytest.mark.parametrize("name", [name for name in ops.__all__ if "thread" not in name and name != "clear_cache" and "flush" not in name])
 def test_a_wrong_keyword_is_a_type_error_that_names_it(name):
     function = getattr(ops, name)
     needed = [p for p in inspect.signature(function).parameters.values() if p.default is p.empty]

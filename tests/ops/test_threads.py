@@ -282,6 +282,24 @@ for threads in (3, 300):
     assert lines == ["True", "1"] * 2
 
 
+@pytest.mark.parametrize("name", ["OMP_STACKSIZE", "GOMP_STACKSIZE"])
+@pytest.mark.parametrize("stack", ["300M", " 1 g ", "307200", "400000k", "500000000B"])
+def test_threads_with_large_stacks_that_cannot_be_created(stack, name):
+    """There is room for threads with the usual stacks, not for the ones that the environment asks for."""
+    lines = check_child("""
+import pathlib, resource
+x = np.linspace(-1, 1, 1 << 18, dtype=np.float32)
+y = np.empty_like(x)
+expected = ops.relu(x, out=y, num_threads=1).copy()
+size = int(pathlib.Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (size + (200 << 20), size + (200 << 20)))
+y.fill(np.nan)
+ops.relu(x, out=y, num_threads=3)
+print(y.tobytes() == expected.tobytes(), len(os.listdir("/proc/self/task")))
+""", **{"OMP_STACKSIZE": None, "GOMP_STACKSIZE": None, name: stack})  # fmt: skip
+    assert lines == ["True", "1"]
+
+
 def test_limits_of_a_cgroup(tmp_path):
     """Version 2's file, version 1's two; what cannot be read or is no number grants everything."""
     new, old = tmp_path / "cpu.max", tmp_path / "cpu"
@@ -447,6 +465,56 @@ def test_values_may_change_during_the_call(rng):
     finally:
         stop.set()
         writer.join()
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("op, size", [("conv2d", (4, 64, 64, 64)), ("matmul", (4096, 1024)), ("max_pool2d", (8, 128, 128, 32)),
+                                      ("plan", (32, 64, 64, 8))])  # fmt: skip
+def test_ctrl_c_ends_a_huge_call(op, size, threads):
+    """It comes when the first values are there, and ends long before the last; then memory and team serve the next calls."""
+    child = run_python(f"""
+import signal, threading, numpy as np
+from cnnfast import Sequential, layers, ops
+from cnnfast.ops import cpu
+signal.signal(signal.SIGINT, signal.default_int_handler)
+ops.set_num_threads({threads})
+rng = np.random.default_rng(0)
+x = rng.normal(size={size})
+kernel, matrix = rng.normal(size=(5, 5, 64, 64)), rng.normal(size=(1024, 1024))
+model = Sequential([layers.Input((64, 64, 8)), layers.Conv2D(128, 3, use_bias=False), layers.GlobalMaxPooling2D()],
+                   seed=0, dtype="float64")
+op, out = {dict(conv2d="lambda x, out: ops.conv2d(x, kernel, padding=2, out=out)",
+                matmul="lambda x, out: ops.matmul(x, matrix, out=out)",
+                max_pool2d="lambda x, out: ops.max_pool2d(x, 15, 1, 7, out=out)",
+                plan="lambda x, out: model.predict_on_batch(x)")[op]}, None
+with cpu.using_isa("scalar"):
+    small = op(x[:1], None)
+    if {op!r} == "plan":
+        op(x, None), op(x, None)  # from now on it is planned
+    else:
+        out = np.full((len(x), *small.shape[1:]), np.nan)
+    done = threading.Event()
+    def interrupt():
+        if out is None:
+            done.wait(0.02)
+        else:
+            while not done.wait(0.001) and np.isnan(out.reshape(-1)[::97]).all():
+                pass
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+    helper = threading.Thread(target=interrupt)
+    try:
+        helper.start()
+        op(x, out)
+        done.set()
+        helper.join()
+    except KeyboardInterrupt:
+        helper.join()
+    assert out is None or np.isnan(out).any()
+    for _ in range(3):
+        assert op(x[:1], None).tobytes() == small.tobytes()
+    print("usable")
+""")  # fmt: skip
+    assert (child.returncode, child.stdout) == (0, "usable\n"), child.stdout + child.stderr
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs POSIX timers")
