@@ -182,6 +182,27 @@ def test_on_a_phone(tmp_path, browser, rng):
         assert page.errors == [] and page.requests == [url]
 
 
+@pytest.mark.parametrize("mode, file, size", [
+    ("RGB", "p.jpg", (640, 481)), ("RGBA", "p.png", (40, 50)), ("LA", "p.png", (5, 99)), ("L", "p.png", (16, 12)),
+    ("L", "p.jpg", (1, 1)), ("1", "p.png", (31, 7)), ("CMYK", "p.jpg", (20, 20)), ("P", "p.bmp", (300, 2)),
+])  # fmt: skip
+@pytest.mark.parametrize("channels", [1, 3])
+def test_command_takes_any_picture(tmp_path, channels, mode, file, size):
+    """Of any kind and size: the page shows it as the network takes it, what is transparent as white."""
+    Image = pytest.importorskip("PIL.Image")
+    model = Sequential([layers.Input((8, 6, channels)), layers.Flatten(), layers.Dense(2, activation="softmax")], seed=0)
+    model.save(tmp_path / "m.cnnfast")
+    picture = Image.new("RGB", size, "teal").convert(mode)
+    if "A" in mode:
+        picture.putalpha(0)
+    picture.save(tmp_path / file)
+    assert cli.main(["explain", str(tmp_path / "m.cnnfast"), str(tmp_path / file), "--out", str(tmp_path / "r.html")]) == 0
+    shown = data_of((tmp_path / "r.html").read_text("utf-8"))["picture"]
+    assert shown["shape"] == [8, 6, channels]
+    pixels = np.frombuffer(base64.b64decode(shown["pixels"]), np.uint8)
+    assert pixels.size == 48 * channels and (pixels == 255).all() == ("A" in mode or mode == "1")
+
+
 def test_command(model, tmp_path, capsys):
     Image = pytest.importorskip("PIL.Image")
     model.save(tmp_path / "m.cnnfast")
