@@ -66,6 +66,11 @@ def without_unknown(app, what, name, obj, options, signature, return_annotation)
     return re.sub(r", \*\*unknown(?=[,)])", "", signature or "") or None, return_annotation
 
 
+def without_aliases(app, what, name, obj, skip, options):
+    """Of a named tuple's fields Python only says their number; its docstring says what they are."""
+    return True if (getattr(obj, "__doc__", "") or "").startswith("Alias for field number") else None
+
+
 SPANISH = {
     "Download Python source code": "Descarga el programa",
     "Download Jupyter notebook": "Descarga el cuaderno de Jupyter",
@@ -113,4 +118,5 @@ def setup(app):
     app.connect("source-read", inside)
     app.connect("html-page-context", in_spanish)
     app.connect("autodoc-process-signature", without_unknown)
+    app.connect("autodoc-skip-member", without_aliases)
     app.connect("build-finished", finished)

@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 
 
 class LayerSize(NamedTuple):
-    """One layer: what comes out of it for one image, and what that takes."""
+    """One layer: what comes out of it for one image, and what that takes.
+
+    `name` as `walk` has it, `kind` (its class's name), output `shape` without the batch, how many `parameters` are its own,
+    how many `multiplications` one image takes.
+    """
 
     name: str
     kind: str

@@ -29,7 +29,7 @@ def saliency(
 ) -> np.ndarray:
     """Return how much each pixel moves the score of a class: the gradient of the score with respect to the image.
 
-    K. Simonyan, A. Vedaldi and A. Zisserman, "Deep inside convolutional networks", 2013.
+    Source: K. Simonyan, A. Vedaldi and A. Zisserman, "Deep inside convolutional networks", 2013.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def grad_cam(
 ) -> np.ndarray:
     """Return where in the image a layer saw what speaks for a class.
 
-    R. Selvaraju et al., "Grad-CAM: visual explanations from deep networks via gradient-based localization", 2017.
+    Source: R. Selvaraju et al., "Grad-CAM: visual explanations from deep networks via gradient-based localization", 2017.
 
     Parameters
     ----------
@@ -139,7 +139,7 @@ def activation_maximization(
 
     Places that answer already are helped most, and no step is towards brighter or darker as a whole: it looks for patterns.
 
-    D. Erhan, Y. Bengio, A. Courville and P. Vincent, "Visualizing higher-layer features of a deep network", 2009.
+    Source: D. Erhan, Y. Bengio, A. Courville and P. Vincent, "Visualizing higher-layer features of a deep network", 2009.
 
     Parameters
     ----------
@@ -204,7 +204,7 @@ def occlusion(
 ) -> np.ndarray:
     """Return how much the score of a class falls when a square of the image is covered.
 
-    M. Zeiler and R. Fergus, "Visualizing and understanding convolutional networks", 2014.
+    Source: M. Zeiler and R. Fergus, "Visualizing and understanding convolutional networks", 2014.
 
     Parameters
     ----------
