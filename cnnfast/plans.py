@@ -256,5 +256,13 @@ def _is_known(activation: Any) -> bool:
 
 
 def leading(layers: Sequence[Layer]) -> int:
-    """How many layers at the beginning run eagerly before a plan: augmentation."""
-    return next((i for i, layer in enumerate(layers) if not layer.augments), 0)
+    """How many layers at the beginning run eagerly before a plan: augmentation, and rescaling before it."""
+    from .layers import Rescaling
+
+    count = 0
+    for i, layer in enumerate(layers):
+        if layer.augments:
+            count = i + 1
+        elif not isinstance(layer, Rescaling):
+            break
+    return count

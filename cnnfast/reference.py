@@ -169,6 +169,14 @@ def conv2d_backward_bias(dy, *, data_format="channels_last"):
 # --- padding and pooling -------------------------------------------------------------------------------------------------
 
 
+def concatenate(arrays, axis=-1):
+    return np.concatenate([_array(a) for a in arrays], axis)
+
+
+def concatenate_backward(dy, sizes, axis=-1):
+    return tuple(np.split(_array(dy), np.cumsum(sizes[:-1]), axis))
+
+
 def pad2d(x, padding, value=0.0, *, data_format="channels_last"):
     vertical, horizontal = (_pair(p) for p in _pair(padding))
     x = _nhwc(_array(x), data_format)
@@ -336,6 +344,19 @@ def leaky_relu_backward(dy, x, negative_slope=0.01):
     return np.where(_array(x).real > 0, _array(dy), _array(dy) * negative_slope)
 
 
+def clipped_relu(x, max_value=None, negative_slope=0.0, threshold=0.0):
+    x = _array(x)
+    low = negative_slope * (x - threshold) if negative_slope else np.where(np.isnan(x), x, 0)
+    high = x if max_value is None else np.where(x.real < max_value, x, max_value)
+    return np.where(x.real > threshold, high, low)
+
+
+def clipped_relu_backward(dy, x, max_value=None, negative_slope=0.0, threshold=0.0):
+    dy, x = _array(dy), _array(x)
+    slope = np.where(x > threshold, 1, negative_slope)
+    return dy * (slope if max_value is None else np.where(x >= max_value, 0, slope))
+
+
 def elu(x, alpha=1.0):
     x = _array(x)
     return np.where(x.real > 0, x, alpha * np.expm1(np.where(x.real > 0, 0, x)))
@@ -478,14 +499,18 @@ def philox(counter, key):
     return np.stack([c0, c1, c2, c3])
 
 
-def dropout(x, p, *, seed, step):
+def dropout(x, p, *, seed, step, noise_shape=None):
     """Zero a fraction `p` of the elements and scale the rest by ``1 / (1 - p)``; the kernel draws exactly the same ones.
 
     Element `index` (in C order) is given word ``index % 4`` of ``philox(counter, key)``, where
     ``key = (seed & 0xFFFFFFFF, seed >> 32)`` and, with ``block = index // 4``,
     ``counter = (block & 0xFFFFFFFF, block >> 32, step & 0xFFFFFFFF, step >> 32)``; `seed` and `step` are 64-bit unsigned.
-    It is kept if the word is at least ``round(p * 2**32)`` (half to even).
+    It is kept if the word is at least ``round(p * 2**32)`` (half to even). With `noise_shape` the elements of an array of that
+    shape are drawn, and those of x that it broadcasts to share their fate.
     """
+    if noise_shape is not None:
+        noise = [n if m is None else m for m, n in zip(noise_shape, np.shape(x))]
+        return np.where(dropout(np.ones(noise), p, seed=seed, step=step) > 0, _array(x) * (1 / (1 - p)), 0)
     halves = lambda value: (value & np.uint64(0xFFFFFFFF), value >> np.uint64(32))  # noqa: E731
     x = _array(x)
     block = np.arange(-(-x.size // 4), dtype=np.uint64)
@@ -499,7 +524,7 @@ dropout_backward = dropout
 
 def dropout2d(x, p, *, seed, step, data_format="channels_last"):
     x = _nhwc(_array(x), data_format)
-    return _like(x * dropout(np.ones((len(x), x.shape[-1])), p, seed=seed, step=step)[:, None, None], data_format)
+    return _like(dropout(x, p, seed=seed, step=step, noise_shape=(None, 1, 1, None)), data_format)
 
 
 dropout2d_backward = dropout2d

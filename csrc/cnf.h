@@ -36,7 +36,7 @@ typedef struct {         /* y[i] = f(x[i], z[i], w[i]); task t covers elements [
   const void *x, *z, *w; /* z, w: NULL where f has no such argument */
   void *y;
   ptrdiff_t n, chunk;
-  double a, b; /* parameters of f: slope, alpha, ... */
+  double a, b, c; /* parameters of f: slope, alpha, ... */
   int mode;
 } cnf_elementwise;
 
@@ -50,7 +50,7 @@ typedef struct
 } cnf_rows;
 
 typedef struct { /* x, dy, y: rows of `period` columns; a task covers `rows` of them, a chunk (norm.inc) */
-  const void *x, *dy, *mean, *var, *weight, *bias; /* weight, bias may be NULL */
+  const void *x, *dy, *mean, *var, *weight, *bias; /* mean, var, weight, bias may be NULL: 0, none, 1, 0 */
   const void *residual, *output;                   /* added before the activation; what came after it; or NULL */
   void *y, *first, *second;                        /* first, second: a value a channel */
   void *gated;                                     /* where the gradient before the activation goes, or NULL */
@@ -62,6 +62,34 @@ typedef struct { /* x, dy, y: rows of `period` columns; a task covers `rows` of 
   int mode, activation;
 } cnf_norm;
 
+typedef struct
+{ /* x, dy, y: n samples of `pixels` rows of `channels`, of which `group` share a mean. A task: a sample's `block` */
+  const void *x, *dy, *weight, *bias; /* weight, bias may be NULL */
+  void *y, *sums;                     /* sums: for each sample 3 * channels, two of them used */
+  void *scratch;
+  size_t scratch_bytes; /* a worker */
+  ptrdiff_t n, pixels, channels, group, block, period, rows;
+  double eps;
+} cnf_group_norm;
+
+#define CNF_AXES 6
+typedef struct
+{ /* x onto y: extents, and strides in elements, from the outermost axis in; a task: `chunk` of the last but one */
+  const void *x, *z; /* z: a mask, and `from` its strides; x then lies as y does */
+  void *y;
+  ptrdiff_t shape[CNF_AXES], from[CNF_AXES], to[CNF_AXES];
+  ptrdiff_t chunk;
+} cnf_copy;
+
+typedef struct
+{ /* maps (n, h, w, c) to (n, h * fh, w * fw, c), x -> y, or the gradient back. A task: a row of the small map */
+  const void *x;
+  void *y, *scratch;
+  size_t scratch_bytes; /* a worker */
+  ptrdiff_t n, h, w, c, fh, fw;
+  int linear; /* between pixels; else each is repeated */
+} cnf_upsample2d;
+
 typedef struct { /* task t covers elements [t*chunk, min(n, (t+1)*chunk)) */
   const void *x;
   void *y;
@@ -72,6 +100,7 @@ typedef struct { /* task t covers elements [t*chunk, min(n, (t+1)*chunk)) */
 
 typedef struct { /* param, m (velocity or mean gradient), v (mean squared gradient) change in place; m, v may be NULL */
   void *param, *m, *v;
+  void *more; /* Adam: the largest v so far; RMSprop: the mean gradient, then taken off v; or NULL */
   const void *grad;
   ptrdiff_t n, chunk;
   double rate, decay, momentum, memory, eps; /* see optim.inc; decay is weight_decay * lr */

@@ -45,6 +45,8 @@ CASES = {
     "Activation": (lambda: layers.Activation("tanh"), IMAGE),
     "ReLU": (lambda: layers.ReLU(), IMAGE),
     "ReLU slope": (lambda: layers.ReLU(negative_slope=0.1), IMAGE),
+    "ReLU limits": (lambda: layers.ReLU(1.5, 0.2, 0.5), IMAGE),
+    "ReLU 6": (lambda: layers.ReLU(max_value=6), IMAGE),
     "LeakyReLU": (lambda: layers.LeakyReLU(), IMAGE),
     "Sigmoid": (lambda: layers.Sigmoid(), IMAGE),
     "Softmax": (lambda: layers.Softmax(), IMAGE),
@@ -56,6 +58,7 @@ CASES = {
     "BatchNormalization frozen": (lambda: layers.BatchNormalization(trainable=False, epsilon=0.1), IMAGE),
     "BatchNormalization frozen first": (lambda: layers.BatchNormalization(axis=1, scale=False, trainable=False), IMAGE_FIRST),
     "Dropout": (lambda: layers.Dropout(0.4, seed=3), IMAGE),
+    "Dropout noise_shape": (lambda: layers.Dropout(0.4, (None, 1, None, 4), 3), IMAGE),
     "SeparableConv2D": (
         lambda: layers.SeparableConv2D(3, 3, strides=2, padding="same", depth_multiplier=2, activation="tanh"), IMAGE),
     "SeparableConv2D first": (lambda: layers.SeparableConv2D(3, 2, data_format=FIRST, use_bias=False), IMAGE_FIRST),

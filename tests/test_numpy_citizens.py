@@ -215,7 +215,7 @@ def calls(rng, dtype):
     top, where = ops.global_max_pool2d(x, return_indices=True)
     each, places, flips = np.array([0.1, 0.2]), np.array([0, 1]), np.array([True, False])
     matrix, drawn = ops.rotation2d(each, shape[1:3]), dict(seed=1, step=2)
-    pointwise = ("relu", "silu", "gelu", "elu", "leaky_relu", "sigmoid", "tanh", "softmax")
+    pointwise = ("relu", "silu", "gelu", "elu", "leaky_relu", "clipped_relu", "sigmoid", "tanh", "softmax")
     table = {
         **{name: ((x,), {}) for name in (*pointwise, "exp", "log")},
         **{f"{name}_backward": ((dy, x), {}) for name in pointwise},
@@ -223,6 +223,7 @@ def calls(rng, dtype):
         "rmsprop_step": ((flat, p.ravel(), q.ravel()), dict(lr=0.1, rho=0.9, eps=0.1), 0, 2),
         "sgd_step": ((flat, p.ravel()), dict(lr=0.1), 0),
         "moving_average": ((x, p, 0.9), {}),
+        "concatenate": (([x, dy],), {}), "concatenate_backward": ((y, [1, 3]), {}),
         "add": ((x, dy), {}), "matmul": ((rows, rows.T), {}), "dense": ((x, w[0, 0], b), {}),
         "dense_backward_bias": ((y,), {}), "dense_backward_input": ((y, w[0, 0]), {}), "dense_backward_weight": ((x, y), {}),
         "adjust_brightness": ((x, each, (0, 1)), {}), "adjust_brightness_backward": ((dy, x, each, (0, 1)), {}),

@@ -287,6 +287,12 @@ ACTIVATIONS = {  # op, backward given (dy, x, y), value at one point, can it be 
         lambda v: v if v > 0 else v / 100,
         True,
     ),
+    "clipped_relu": (
+        lambda v: ref.clipped_relu(v, 3.0, 0.25, 0.5),
+        lambda dy, x, y: ref.clipped_relu_backward(dy, x, 3.0, 0.25, 0.5),
+        lambda v: min(v, 3.0) if v > 0.5 else 0.25 * (v - 0.5),
+        True,
+    ),
     "elu": (
         lambda v: ref.elu(v, 1.5),
         lambda dy, x, y: ref.elu_backward(dy, x, 1.5),
@@ -321,7 +327,7 @@ def test_activation(name):
 
 def test_activations_at_the_edges():
     edges = np.array([np.nan, np.inf, -np.inf, -0.0, 1e300, -1e300])
-    for op in (ref.relu, ref.leaky_relu, ref.elu, ref.sigmoid, ref.tanh):
+    for op in (ref.relu, ref.leaky_relu, ref.clipped_relu, ref.elu, ref.sigmoid, ref.tanh):
         y = op(edges)
         assert np.isnan(y[0]) and not np.isnan(y[1:]).any()
     assert np.signbit(ref.relu(-0.0))
@@ -344,6 +350,14 @@ def test_softmax_at_the_edges():
     np.testing.assert_array_equal(ref.softmax(huge), [[1, 0, 0], [0, 0.5, 0.5]])
     for row in ([np.inf, 0, 0], [-np.inf] * 3, [np.nan, 0, 0]):
         assert np.isnan(ref.softmax(row)).all()
+
+
+def test_concatenate(rng):
+    a, b, dy = rng.standard_normal((2, 3, 1)), rng.standard_normal((2, 3, 4)), rng.standard_normal((2, 3, 5))
+    np.testing.assert_array_equal(ref.concatenate([a, b])[..., 1:], b)
+    da, db = ref.concatenate_backward(dy, [1, 4])
+    check(da, lambda v: ref.concatenate([v, b]), a, dy)
+    check(db, lambda v: ref.concatenate([a, v]), b, dy)
 
 
 def test_add():
@@ -413,6 +427,8 @@ def test_dropout():
     np.testing.assert_array_equal(ref.dropout(x, 0.0, seed=1, step=1), x)
     first = ref.philox([0, 0, 7, 0], [5, 1 << 31])
     np.testing.assert_array_equal(y.ravel()[:4] != 0, first >= 2**30)
+    shared = ref.dropout(x, 0.25, seed=3, step=4, noise_shape=(None, 1))
+    np.testing.assert_array_equal(shared, ref.dropout(x[:, :1], 0.25, seed=3, step=4) * np.ones(400))
     dy = np.random.default_rng(12).normal(size=(3, 5))
     check(
         ref.dropout_backward(dy, 0.4, seed=1, step=2),

@@ -28,8 +28,6 @@ class Rescaling(Layer):
         A list has a number for each size of the last axis.
     """
 
-    augments = True
-
     def __init__(self, scale: Any, offset: Any = 0.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.scale, self.offset = self._numbers("scale", scale), self._numbers("offset", offset)

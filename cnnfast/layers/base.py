@@ -12,7 +12,7 @@ from .. import initializers
 from ..activations import ActivationFunction
 from ..arrays import as_array
 from ..ops.check import any_array
-from ..ops.tape import not_replayable
+from ..ops.copy import contiguous
 from ..parameters import Block, Parameter
 from ..plans import revise
 from ..registry import Configurable, reject_unknown, snake_case
@@ -64,7 +64,7 @@ class Layer(Configurable):
     activation: ActivationFunction | None = None
     needs_input_gradient: bool = True
     _free: ClassVar[frozenset[str]] = frozenset({"needs_input_gradient"})  # attributes that no plan depends on
-    augments: ClassVar[bool] = False  # whether it only prepares images, in front of a network
+    augments: ClassVar[bool] = False  # whether it changes images at random, in front of a network
     ndim: ClassVar[int | None] = None  # dimensions of the input, the batch included; None: any
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -315,7 +315,5 @@ def like_input(y: np.ndarray, data_format: str) -> np.ndarray:
 
 
 def reshaped(x: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """View of `x` in another shape; a copy, which no recording can repeat, if its memory is in another order."""
-    if not x.flags.c_contiguous:
-        not_replayable()
-    return x.reshape(shape)
+    """View of `x` in another shape; a copy if its memory is in another order."""
+    return contiguous(x).reshape(shape)

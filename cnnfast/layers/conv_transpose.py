@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 
 from .. import activations, ops
-from ..ops.tape import not_replayable
 from ._arguments import Shape, pair
 from ._geometry import spatial, with_spatial
 from .base import channels_last, like_input
@@ -74,8 +73,7 @@ class Conv2DTranspose(Conv2D):
             shape = (shape[0], shape[2], shape[3], shape[1])
         z = ops.conv2d_backward_input(x, self.kernel.data, shape, *self._geometry())
         if self.bias is not None:
-            not_replayable()
-            np.add(z, self.bias.data, out=z)
+            ops.rescale(z, 1.0, self.bias.data, out=z)
         activation = activations.linear if logits else self.activation
         y = activation.forward(z)
         if training:

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from .. import ops
+from ._arguments import Shape, number, whole
 from ._arguments import data_format as format_of
-from ._arguments import number, whole
 from .base import Layer, channels_last, like_input
 
 
@@ -20,16 +21,32 @@ class Dropout(Layer):
     ----------
     rate : float
         ``0 <= rate < 1``.
+    noise_shape : tuple of int or None, optional
+        An entry for each axis of the input, the batch included: 1 where all along the axis are dropped or kept together,
+        else its size or None.
     seed : int, optional
         By default from the network's seed.
     """
 
-    def __init__(self, rate: float, *, seed: int | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, rate: float, noise_shape: Sequence[int | None] | None = None, seed: int | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.rate = number(self, "rate", rate)
         if not 0 <= self.rate < 1:
             raise ValueError(f"{type(self).__name__}: rate must be 0 <= rate < 1, got {rate!r}")
+        if noise_shape is not None and not isinstance(noise_shape, (list, tuple)):
+            raise TypeError(f"Dropout: noise_shape must be a tuple of ints or None, got {noise_shape!r}")
+        self.noise_shape = None
+        if noise_shape is not None:
+            self.noise_shape = tuple(None if n is None else whole(self, "noise_shape", n) for n in noise_shape)
         self.seed = None if seed is None else whole(self, "seed", seed, least=0)
+
+    def check_input(self, shape: Shape) -> None:
+        super().check_input(shape)
+        noise = shape if self.noise_shape is None else self.noise_shape
+        if len(noise) != len(shape) or any(m not in (None, 1, n) for m, n in zip(noise[1:], shape[1:])):
+            raise ValueError(f'layer "{self.name}": noise_shape {self.noise_shape} does not fit the input shape {shape}')
 
     def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
         if not training:
@@ -43,7 +60,7 @@ class Dropout(Layer):
         return self._drop(dy, key, backward=True) if self.rate else dy
 
     def _drop(self, x: np.ndarray, key: dict[str, Any], backward: bool = False) -> np.ndarray:
-        return (ops.dropout_backward if backward else ops.dropout)(x, self.rate, **key)
+        return (ops.dropout_backward if backward else ops.dropout)(x, self.rate, noise_shape=self.noise_shape, **key)
 
 
 class SpatialDropout2D(Dropout):

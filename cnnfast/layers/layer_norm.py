@@ -38,10 +38,9 @@ class _Normalization(Layer):
         gamma, beta = (None if p is None else p.data for p in (self.gamma, self.beta))
         return gamma, beta
 
-    def _write(self, dgamma: np.ndarray, dbeta: np.ndarray) -> None:
-        for parameter, gradient in ((self.gamma, dgamma), (self.beta, dbeta)):
-            if parameter is not None and self.trainable:
-                parameter.grad[...] = gradient
+    def _gradients(self) -> tuple[np.ndarray | None, ...]:
+        """Where the gradients of the input, of gamma and of beta go; None: nobody asks."""
+        return (None, *(None if p is None or not self.trainable else p.grad for p in (self.gamma, self.beta)))
 
     def _axis(self, axis: int, shape: Shape) -> int:
         if not -len(shape) <= axis < len(shape) or axis % len(shape) == 0:
@@ -105,8 +104,8 @@ class LayerNormalization(_Normalization):
 
     def backward(self, dy: np.ndarray) -> np.ndarray:
         x, dy = self._take(), np.moveaxis(dy, self._axes, self._ends)
-        dx, *gradients = ops.layer_norm_backward(dy, x, self._shape, self._affine()[0], self.epsilon)
-        self._write(*gradients)
+        out = self._gradients()
+        dx = ops.layer_norm_backward(dy, x, self._shape, self._affine()[0], self.epsilon, out=out)[0]
         return np.moveaxis(dx, self._ends, self._axes)
 
 
@@ -153,6 +152,5 @@ class GroupNormalization(_Normalization):
 
     def backward(self, dy: np.ndarray) -> np.ndarray:
         x, dy = self._take(), np.moveaxis(dy, self.axis, -1)
-        dx, *gradients = ops.group_norm_backward(dy, x, self._count, self._affine()[0], self.epsilon)
-        self._write(*gradients)
+        dx = ops.group_norm_backward(dy, x, self._count, self._affine()[0], self.epsilon, out=self._gradients())[0]
         return np.moveaxis(dx, -1, self.axis)

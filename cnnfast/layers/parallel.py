@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from ..ops.tape import not_replayable
 from ._arguments import Shape, choice
 from .base import Layer
 
@@ -77,15 +76,11 @@ class Parallel(Layer):
             self._saved = [part.shape[self.axis] for part in parts]
         if self.mode == "add":
             return _sum(parts)
-        not_replayable()
-        return np.concatenate(parts, self.axis)
+        return ops.concatenate(parts, self.axis)
 
     def backward(self, dy: np.ndarray) -> np.ndarray | None:
         sizes = self._take()
-        parts = [dy] * len(sizes)
-        if self.mode == "concatenate":
-            not_replayable()
-            parts = np.split(dy, np.cumsum(sizes[:-1]), self.axis)
+        parts = [dy] * len(sizes) if self.mode == "add" else ops.concatenate_backward(dy, sizes, self.axis)
         gradients = []
         for layer, part in zip(self._branches, parts):
             if layer is not None:

@@ -54,7 +54,5 @@ class PReLU(Layer):
         return ops.prelu(x, self.alpha.data)
 
     def backward(self, dy: np.ndarray) -> np.ndarray:
-        dx, dalpha = ops.prelu_backward(dy, self._take(), self.alpha.data)
-        if self.trainable:
-            self.alpha.grad[...] = dalpha
-        return dx
+        out = (None, self.alpha.grad if self.trainable else None)
+        return ops.prelu_backward(dy, self._take(), self.alpha.data, out=out)[0]

@@ -13,6 +13,8 @@ if _spin:
 
 from .activation import (
     add,
+    clipped_relu,
+    clipped_relu_backward,
     elu,
     elu_backward,
     exp,
@@ -32,8 +34,10 @@ from .activation import (
     tanh,
     tanh_backward,
 )
+from .concatenate import concatenate, concatenate_backward
 from .conv2d import conv2d, conv2d_backward_bias, conv2d_backward_input, conv2d_backward_weight
-from .dropout import dropout, dropout_backward
+from .dropout import dropout, dropout2d, dropout2d_backward, dropout_backward
+from .group_norm import group_norm, group_norm_backward
 from .image import (
     adjust_brightness,
     adjust_brightness_backward,
@@ -44,11 +48,10 @@ from .image import (
     crop2d,
     crop2d_backward,
     flip2d,
-    rescale,
     rotation2d,
     translation2d,
 )
-from .layer_norm import group_norm, group_norm_backward, layer_norm, layer_norm_backward
+from .layer_norm import layer_norm, layer_norm_backward
 from .loss import (
     binary_cross_entropy,
     binary_cross_entropy_backward,
@@ -77,7 +80,8 @@ from .pool2d import (
     max_pool2d_backward,
 )
 from .prelu import prelu, prelu_backward
-from .random import dropout2d, dropout2d_backward, random_uniform
+from .random import random_uniform
+from .rescale import rescale
 from .threads import get_flush_denormals, get_num_threads, set_flush_denormals, set_num_threads, threads
 from .upsample2d import upsample2d, upsample2d_backward
 
@@ -98,6 +102,10 @@ __all__ = [
     "binary_cross_entropy",
     "binary_cross_entropy_backward",
     "clear_cache",
+    "clipped_relu",
+    "clipped_relu_backward",
+    "concatenate",
+    "concatenate_backward",
     "conv2d",
     "conv2d_backward_bias",
     "conv2d_backward_input",

@@ -3,6 +3,8 @@
 A ``*_backward`` takes the gradient `dy` of the output and what the forward op saw (`x`) or gave (`y`), all of one shape and
 dtype, and returns the gradient of the input."""
 
+import numpy as np
+
 cimport numpy as cnp
 
 from cnnfast.ops.check cimport as_array, as_same, deliver, number, result
@@ -165,6 +167,72 @@ def leaky_relu_backward(dy, x, negative_slope=0.01, *, out=None, num_threads=Non
     cdef double a = number(negative_slope, "leaky_relu_backward", "negative_slope")
     return elementwise("leaky_relu_backward", kernels(cnp.PyArray_TYPE(dya)).leaky_relu_backward, 0.4, dya,
                        xa, None, a, 0, 0, out, num_threads)
+
+
+cdef int _limits(double *limits, object max_value, object negative_slope, object threshold, str func) except -1:
+    """negative_slope, threshold, max_value (NaN: none)"""
+    limits[0] = number(negative_slope, func, "negative_slope")
+    limits[1] = number(threshold, func, "threshold")
+    limits[2] = np.nan if max_value is None else number(max_value, func, "max_value")
+    if limits[2] < limits[1]:
+        raise ValueError(f"{func}: max_value must be at least the threshold, {threshold!r}, got {max_value!r}")
+    return 0
+
+
+def clipped_relu(x, max_value=None, negative_slope=0.0, threshold=0.0, *, out=None, num_threads=None):
+    """x where ``x > threshold``, at most `max_value`; else ``negative_slope * (x - threshold)``. NaN stays NaN.
+
+    Parameters
+    ----------
+    x : array_like
+        float32 or float64, any shape.
+    max_value : float, optional
+        Not below `threshold`; by default there is none. 6 is ReLU6.
+    negative_slope, threshold : float
+    out : ndarray, optional
+        Where to write the result; may be `x`.
+    num_threads : int, optional
+        Exactly so many threads instead of the default.
+
+    Returns
+    -------
+    ndarray
+        Same shape and dtype as `x`.
+    """
+    cdef cnp.ndarray xa = as_array(x, "clipped_relu", "x")
+    cdef double limits[3]
+    _limits(limits, max_value, negative_slope, threshold, "clipped_relu")
+    return elementwise("clipped_relu", kernels(cnp.PyArray_TYPE(xa)).clipped_relu, 0.3, xa, None, None, limits[0], limits[1], 0,
+                       out, num_threads, limits[2])
+
+
+def clipped_relu_backward(dy, x, max_value=None, negative_slope=0.0, threshold=0.0, *, out=None, num_threads=None):
+    """Gradient of `clipped_relu`: 0 from `max_value` on, `negative_slope` times `dy` up to the threshold, else `dy`.
+
+    Parameters
+    ----------
+    dy : array_like
+        Gradient of the output; float32 or float64, any shape.
+    x : array_like
+        Input of the forward op; shape and dtype of `dy`.
+    max_value, negative_slope, threshold
+        As given to the forward op.
+    out : ndarray, optional
+        Where to write the result; may be `dy`.
+    num_threads : int, optional
+        Exactly so many threads instead of the default.
+
+    Returns
+    -------
+    ndarray
+        Gradient of the input; shape and dtype of `dy`.
+    """
+    cdef str func = "clipped_relu_backward"
+    cdef cnp.ndarray dya = as_array(dy, func, "dy"), xa = as_same(x, dya, func, "x")
+    cdef double limits[3]
+    _limits(limits, max_value, negative_slope, threshold, func)
+    return elementwise(func, kernels(cnp.PyArray_TYPE(dya)).clipped_relu_backward, 0.4, dya, xa, None, limits[0], limits[1], 0,
+                       out, num_threads, limits[2])
 
 
 def elu(x, alpha=1.0, *, out=None, num_threads=None):

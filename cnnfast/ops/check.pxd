@@ -10,6 +10,9 @@ cpdef object bad_dtype(cnp.ndarray a, str func, str name)
 # ndim < 0: any. A copy is made only where the layout demands it.
 cdef cnp.ndarray as_array(object x, str func, str name, int ndim=*)
 
+# A float32/float64 array as it is, whatever its strides; its dtype must be that of `like`, if there is one.
+cdef object as_strided(object x, str func, str name, cnp.ndarray like)
+
 # As as_array, but the dtype must be that of `like`.
 cdef cnp.ndarray as_like(object x, cnp.ndarray like, str func, str name, int ndim=*)
 
@@ -45,6 +48,15 @@ cdef cnp.ndarray result(object out, str func, int ndim, const cnp.npy_intp *shap
 
 # What to return: `out` filled from y if it is not y already; y itself if out is None.
 cdef object deliver(cnp.ndarray y, object out)
+
+# Where to write a channels-last array of these extents, if the caller sees it channels first or not: `out` itself if it can
+# be used; and what to return then.
+cdef cnp.ndarray image_out(str func, int ndim, const cnp.npy_intp *shape, int typenum, tuple inputs, object inplace, bint first,
+                           object out)
+cdef object image_answer(cnp.ndarray y, bint first, object out)
+
+# `out` of an op with several results: a tuple of `count`, all None by default.
+cdef tuple outs_of(object out, int count, str func)
 
 # The rules for `out` other than its shape: dtype, writeable, no internal overlap.
 cdef int check_out(object out, str func, int typenum) except -1

@@ -4,6 +4,7 @@ import numpy as np
 
 cimport numpy as cnp
 
+from cnnfast.ops.copy cimport copied, copy_into
 from cnnfast.ops.memory cimport empty
 from cnnfast.ops.threads cimport unrepeatable
 
@@ -40,6 +41,18 @@ cpdef object bad_dtype(cnp.ndarray a, str func, str name):
     return TypeError(f"{func}: {name} must be float32 or float64, got {a.dtype}{hint}")
 
 
+cdef object as_strided(object x, str func, str name, cnp.ndarray like):
+    cdef cnp.ndarray a = <cnp.ndarray>np.asarray(any_array(x, func, name))
+    if cnp.PyArray_TYPE(a) != cnp.NPY_FLOAT and cnp.PyArray_TYPE(a) != cnp.NPY_DOUBLE:
+        raise bad_dtype(a, func, name)
+    if like is not None and cnp.PyArray_TYPE(a) != cnp.PyArray_TYPE(like):
+        raise TypeError(f"{func}: {name} must have the dtype of the other arrays, {like.dtype}, got {a.dtype}")
+    if not cnp.PyArray_ISBEHAVED_RO(a):
+        unrepeatable()
+        a = <cnp.ndarray>np.array(a, dtype=a.dtype.newbyteorder("="))
+    return a
+
+
 cdef cnp.ndarray as_array(object x, str func, str name, int ndim=-1):
     cdef cnp.ndarray a
     cdef int typenum
@@ -54,10 +67,9 @@ cdef cnp.ndarray as_array(object x, str func, str name, int ndim=-1):
         raise bad_dtype(a, func, name)
     if ndim >= 0 and cnp.PyArray_NDIM(a) != ndim:
         raise ValueError(f"{func}: {name} must be {ndim}-D, got shape {(<object>a).shape}")
-    if not (cnp.PyArray_IS_C_CONTIGUOUS(a) and cnp.PyArray_ISBEHAVED_RO(a)):
-        unrepeatable()
-        a = <cnp.ndarray>np.array(a, dtype=a.dtype.newbyteorder("="), order="C", copy=True, subok=False)
-    return a
+    if cnp.PyArray_IS_C_CONTIGUOUS(a) and cnp.PyArray_ISBEHAVED_RO(a):
+        return a
+    return copied(a)
 
 
 cdef cnp.ndarray as_like(object x, cnp.ndarray like, str func, str name, int ndim=-1):
@@ -76,13 +88,11 @@ cdef cnp.ndarray as_same(object x, cnp.ndarray like, str func, str name):
 
 
 cdef cnp.ndarray to_last(cnp.ndarray x):
-    unrepeatable()
-    return <cnp.ndarray>np.ascontiguousarray(np.moveaxis(x, 1, -1))
+    return copied(<cnp.ndarray>np.moveaxis(x, 1, -1))
 
 
 cdef object to_first(cnp.ndarray x):
-    unrepeatable()
-    return np.ascontiguousarray(np.moveaxis(x, -1, 1))
+    return copied(<cnp.ndarray>np.moveaxis(x, -1, 1))
 
 
 cdef bint is_channels_first(object data_format, str func) except -1:
@@ -263,6 +273,33 @@ cdef int check_out(object out, str func, int typenum) except -1:
 cdef object deliver(cnp.ndarray y, object out):
     if out is None or y is out:
         return y
-    unrepeatable()
-    out[...] = y
+    copy_into(<cnp.ndarray>out, y)
+    return out
+
+
+cdef cnp.ndarray image_out(str func, int ndim, const cnp.npy_intp *shape, int typenum, tuple inputs, object inplace, bint first,
+                           object out):
+    cdef cnp.npy_intp seen[64]
+    cdef int i
+    if first and out is not None:  # checked against the shape the caller sees; computed apart, then copied
+        seen[0] = shape[0]
+        seen[1] = shape[ndim - 1]
+        for i in range(2, ndim):
+            seen[i] = shape[i - 1]
+        result(out, func, ndim, seen, typenum, ())
+        out = None
+    return result(out, func, ndim, shape, typenum, inputs, inplace)
+
+
+cdef object image_answer(cnp.ndarray y, bint first, object out):
+    if not first:
+        return deliver(y, out)
+    return to_first(y) if out is None else deliver(<cnp.ndarray>np.moveaxis(y, -1, 1), out)
+
+
+cdef tuple outs_of(object out, int count, str func):
+    if out is None:
+        return (None,) * count
+    if not isinstance(out, tuple) or len(out) != count:
+        raise TypeError(f"{func}: out must be a tuple of {count} arrays, got {type(out).__name__}")
     return out

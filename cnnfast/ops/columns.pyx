@@ -1,9 +1,12 @@
 """Channels-last arrays as rows of columns, and sums over their rows: what batch normalization and every bias share."""
 
+import numpy as np
+
 cimport numpy as cnp
 from libc.string cimport memset
 
 from cnnfast.ops.check cimport deliver, result
+from cnnfast.ops.copy cimport copied
 from cnnfast.ops.cpu cimport kernels
 from cnnfast.ops.memory cimport block
 from cnnfast.ops.threads cimport run, thread_count
@@ -17,15 +20,18 @@ cdef Py_ssize_t MOST_ROWS = 256   # of a chunk: bounds the error of its sums
 
 cdef int plan_columns(cnf_norm *job, cnp.ndarray x, str func) except -1:
     cdef int ndim = cnp.PyArray_NDIM(x)
-    memset(job, 0, sizeof(job[0]))
-    job.channels = cnp.PyArray_DIM(x, ndim - 1)
-    if job.channels == 0:
+    if cnp.PyArray_DIM(x, ndim - 1) == 0:
         raise ValueError(f"{func}: x must have at least 1 channel, got shape {(<object>x).shape}")
-    job.period = job.channels
+    return plan_period(job, cnp.PyArray_SIZE(x), cnp.PyArray_DIM(x, ndim - 1))
+
+
+cdef int plan_period(cnf_norm *job, Py_ssize_t size, Py_ssize_t channels) except -1:
+    memset(job, 0, sizeof(job[0]))
+    job.channels = job.period = channels
     while job.period < COLUMNS:
         job.period *= 2
     job.rows = min(MOST_ROWS, max(16, CHUNK // job.period))
-    job.all_rows, job.tail = cnp.PyArray_SIZE(x) // job.period, cnp.PyArray_SIZE(x) % job.period
+    job.all_rows, job.tail = size // job.period, size % job.period
     job.chunks = (job.all_rows + job.rows - 1) // job.rows + (job.tail != 0)
     return 0
 
@@ -38,6 +44,12 @@ cdef Block columns_workspace(cnf_norm *job, cnp.ndarray x):
     job.tiled = <char *>work.data + merged
     job.partial = <char *>job.tiled + 5 * period
     return work
+
+
+cdef cnp.ndarray spread(cnp.ndarray a, tuple shape):
+    if (<object>a).shape == shape and cnp.PyArray_IS_C_CONTIGUOUS(a):
+        return a
+    return copied(<cnp.ndarray>np.broadcast_to(a, shape))
 
 
 cdef object column_sums(str func, cnp.ndarray x, cnp.ndarray output, cnp.ndarray gated, object out, object num_threads):

@@ -8,6 +8,7 @@ from cnnfast.ops.check cimport (
     as_array, as_like, deliver, integer, is_channels_first, padding2d, pair, result
 )
 from cnnfast.ops.columns cimport column_sums
+from cnnfast.ops.copy cimport copied
 from cnnfast.ops.cpu cimport (
     CNF_AUTO, CNF_BACKWARD_INPUT, CNF_BACKWARD_WEIGHT, CNF_DEPTHWISE, CNF_DIRECT, CNF_FORWARD, CNF_LINEAR, CNF_RELU, CNF_SIGMOID,
     CNF_SUM_CHUNK, CNF_WINOGRAD, CNF_WINOGRAD4, cnf_conv2d, cnf_conv2d_algorithm, cnf_conv2d_few, cnf_conv2d_few_plan,
@@ -169,13 +170,11 @@ cdef cnp.ndarray _last(cnp.ndarray a, str func, str name, bint first, bint weigh
         raise ValueError(f"{func}: {name} must be 4-D {layout}, got shape {(<object>a).shape}")
     if not first:
         return a
-    unrepeatable()
-    return <cnp.ndarray>np.ascontiguousarray(np.transpose(a, (2, 3, 1, 0) if weight else (0, 2, 3, 1)))
+    return copied(<cnp.ndarray>np.transpose(a, (2, 3, 1, 0) if weight else (0, 2, 3, 1)))
 
 
 cdef object _first(object a, bint weight):
-    unrepeatable()
-    return np.ascontiguousarray(np.transpose(a, (3, 2, 0, 1) if weight else (0, 3, 1, 2)))
+    return copied(<cnp.ndarray>np.transpose(a, (3, 2, 0, 1) if weight else (0, 3, 1, 2)))
 
 
 cdef int _extents(object shape, str func, str name, bint first, bint weight, cnp.npy_intp *out) except -1:

@@ -13,6 +13,8 @@ cdef extern from "cnf.h" nogil:
         cnf_kernel *relu_backward
         cnf_kernel *leaky_relu
         cnf_kernel *leaky_relu_backward
+        cnf_kernel *clipped_relu
+        cnf_kernel *clipped_relu_backward
         cnf_kernel *elu
         cnf_kernel *elu_backward
         cnf_kernel *sigmoid
@@ -48,6 +50,12 @@ cdef extern from "cnf.h" nogil:
         cnf_kernel *batch_norm_backward
         cnf_kernel *column_sum
         cnf_kernel *column_sum_merge
+        cnf_kernel *prelu
+        cnf_kernel *prelu_backward
+        cnf_kernel *layer_norm
+        cnf_kernel *layer_norm_backward
+        cnf_kernel *group_norm
+        cnf_kernel *group_norm_backward
         cnf_kernel *sgd_step
         cnf_kernel *adam_step
         cnf_kernel *rmsprop_step
@@ -75,6 +83,10 @@ cdef extern from "cnf.h" nogil:
         cnf_kernel *global_avg_pool2d_backward
         cnf_kernel *global_max_pool2d
         cnf_kernel *global_max_pool2d_backward
+        cnf_kernel *upsample2d
+        cnf_kernel *upsample2d_backward
+        cnf_kernel *strided_copy
+        cnf_kernel *mask
         cnf_kernel *pad2d
         cnf_kernel *pad2d_backward
 
@@ -84,7 +96,7 @@ cdef extern from "cnf.h" nogil:
         const void *w
         void *y
         ptrdiff_t n, chunk
-        double a, b
+        double a, b, c
         int mode
 
     ctypedef struct cnf_rows:
@@ -116,6 +128,38 @@ cdef extern from "cnf.h" nogil:
         double eps
         int mode, activation
 
+    ctypedef struct cnf_group_norm:
+        const void *x
+        const void *dy
+        const void *weight
+        const void *bias
+        void *y
+        void *sums
+        void *scratch
+        size_t scratch_bytes
+        ptrdiff_t n, pixels, channels, group, block, period, rows
+        double eps
+
+    enum:
+        CNF_AXES
+
+    ctypedef struct cnf_copy:
+        const void *x
+        const void *z
+        void *y
+        ptrdiff_t shape[6]
+        ptrdiff_t from_ "from"[6]
+        ptrdiff_t to[6]
+        ptrdiff_t chunk
+
+    ctypedef struct cnf_upsample2d:
+        const void *x
+        void *y
+        void *scratch
+        size_t scratch_bytes
+        ptrdiff_t n, h, w, c, fh, fw
+        int linear
+
     ctypedef struct cnf_dropout:
         const void *x
         void *y
@@ -127,6 +171,7 @@ cdef extern from "cnf.h" nogil:
         void *param
         void *m
         void *v
+        void *more
         const void *grad
         ptrdiff_t n, chunk
         double rate, decay, momentum, memory, eps

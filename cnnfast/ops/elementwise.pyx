@@ -12,7 +12,7 @@ CHUNK = 16384
 
 
 cdef object elementwise(str func, cnf_kernel *kernel, double cost, cnp.ndarray x, cnp.ndarray z, cnp.ndarray w,
-                        double a, double b, int mode, object out, object num_threads):
+                        double a, double b, int mode, object out, object num_threads, double c=0):
     cdef cnf_elementwise job
     cdef cnp.ndarray y = result(out, func, cnp.PyArray_NDIM(x), cnp.PyArray_DIMS(x), cnp.PyArray_TYPE(x), (x, z, w), x)
     job.x = cnp.PyArray_DATA(x)
@@ -23,6 +23,7 @@ cdef object elementwise(str func, cnf_kernel *kernel, double cost, cnp.ndarray x
     job.chunk = CHUNK
     job.a = a
     job.b = b
+    job.c = c
     job.mode = mode
     cdef Py_ssize_t tasks = (job.n + CHUNK - 1) // CHUNK
     cdef int workers = thread_count(num_threads, tasks, cost * job.n, func)

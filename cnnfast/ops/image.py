@@ -29,36 +29,6 @@ def _samples(value: Any, n: int, func: str, name: str, kind: str = "f") -> np.nd
     return np.broadcast_to(a, (n,))
 
 
-def rescale(x: Any, scale: Any, offset: Any = 0.0, *, out: np.ndarray | None = None) -> np.ndarray:
-    """``x * scale + offset``. Its gradient is ``rescale(dy, scale)``.
-
-    Parameters
-    ----------
-    x : array_like
-        float32 or float64.
-    scale, offset : float or array_like
-        They broadcast against `x`.
-    out : ndarray, optional
-        Where to write the result.
-
-    Returns
-    -------
-    ndarray
-        Shape and dtype of `x`.
-    """
-    x = array(x, "rescale", "x")
-    factors = []
-    for value, name in ((scale, "scale"), (offset, "offset")):
-        a = any_array(value, "rescale", name)
-        if a.dtype.kind not in "iuf":
-            raise TypeError(f"rescale: {name} must be numbers, got {value!r}")
-        try:
-            factors.append(np.broadcast_to(a.astype(x.dtype), x.shape))
-        except ValueError:
-            raise ValueError(f"rescale: {name} must broadcast to the shape of x, {x.shape}, got {a.shape}") from None
-    return deliver(x * factors[0] + factors[1], out, "rescale")
-
-
 # --- brightness and contrast ---------------------------------------------------------------------------------------------
 
 

@@ -5,14 +5,14 @@ import numpy as np
 cimport numpy as cnp
 
 from cnnfast.ops.check cimport (
-    as_array, as_like, as_same, deliver, is_channels_first, number, result, to_first, to_last
+    as_array, as_like, as_same, deliver, image_answer, image_out, is_channels_first, number, outs_of, result, to_last
 )
 from cnnfast.ops.columns cimport columns_workspace, plan_columns
 from cnnfast.ops.conv2d cimport activation_code
 from cnnfast.ops.cpu cimport CNF_LINEAR, CNF_RELU, cnf_kernel, cnf_norm, kernels
 from cnnfast.ops.elementwise cimport elementwise
 from cnnfast.ops.memory cimport Block, block
-from cnnfast.ops.threads cimport run, thread_count, unrepeatable
+from cnnfast.ops.threads cimport run, thread_count
 
 cnp.import_array()
 
@@ -59,35 +59,6 @@ cdef int _each_chunk(cnf_kernel *kernel, cnf_norm *job, double cost, str func, o
 cdef cnp.ndarray _vector(object out, str func, cnf_norm *job, int typenum, tuple inputs):
     cdef cnp.npy_intp shape = job.channels
     return result(out, func, 1, &shape, typenum, inputs)
-
-
-cdef tuple _outs(object out, int count, str func):
-    if out is None:
-        return (None,) * count
-    if not isinstance(out, tuple) or len(out) != count:
-        raise TypeError(f"{func}: out must be a tuple of {count} arrays, got {type(out).__name__}")
-    return out
-
-
-cdef cnp.ndarray _image_out(str func, cnp.ndarray x, tuple inputs, cnp.ndarray inplace, bint first, object out):
-    """Where to write an array like x, channels-last: `out` itself if it can be used."""
-    cdef int typenum = cnp.PyArray_TYPE(x)
-    if first and out is not None:  # checked against the shape the caller sees; computed apart, then copied
-        view = np.moveaxis(x, -1, 1)
-        if not isinstance(out, np.ndarray) or out.shape != view.shape or out.dtype != x.dtype:
-            result(out, func, cnp.PyArray_NDIM(<cnp.ndarray>view), cnp.PyArray_DIMS(<cnp.ndarray>view), typenum, ())
-        out = None
-    return result(out, func, cnp.PyArray_NDIM(x), cnp.PyArray_DIMS(x), typenum, inputs, inplace)
-
-
-cdef object _image_answer(cnp.ndarray y, bint first, object out):
-    if not first:
-        return deliver(y, out)
-    if out is None:
-        return to_first(y)
-    unrepeatable()
-    out[...] = np.moveaxis(y, -1, 1)
-    return out
 
 
 def batch_norm(x, mean, var, weight=None, bias=None, eps=1e-5, *, residual=None, activation=None,
@@ -145,10 +116,10 @@ def batch_norm(x, mean, var, weight=None, bias=None, eps=1e-5, *, residual=None,
     job.bias = cnp.PyArray_DATA(b) if b is not None else NULL
     job.tiled = tiled.data
     run(kernels(typenum).batch_norm_tile, &job, job.channels, 1)
-    cdef cnp.ndarray y = _image_out(func, xa, (xa, m, v, w, b, r), xa, first, out)
+    cdef cnp.ndarray y = image_out(func, cnp.PyArray_NDIM(xa), cnp.PyArray_DIMS(xa), typenum, (xa, m, v, w, b, r), xa, first, out)
     job.y = cnp.PyArray_DATA(y)
     _each_chunk(kernels(typenum).batch_norm, &job, 0.4, func, num_threads)
-    return _image_answer(y, first, out)
+    return image_answer(y, first, out)
 
 
 def batch_norm_stats(x, *, data_format="channels_last", out=None, num_threads=None):
@@ -177,7 +148,7 @@ def batch_norm_stats(x, *, data_format="channels_last", out=None, num_threads=No
     plan_columns(&job, xa, func)
     if cnp.PyArray_SIZE(xa) < 2 * job.channels:
         raise ValueError(f"{func}: x must have more than 1 value per channel, got shape {np.shape(x)}")
-    outs = _outs(out, 2, func)
+    outs = outs_of(out, 2, func)
     mean = _vector(outs[0], func, &job, typenum, (xa, outs[1]))
     var = _vector(outs[1], func, &job, typenum, (xa, outs[0]))
     cdef Block _work = columns_workspace(&job, xa)  # held until the op returns
@@ -244,7 +215,7 @@ def batch_norm_backward(dy, x, mean, var, weight=None, eps=1e-5, *, bias=None, a
         raise ValueError(f"{func}: return_dresidual needs activation 'relu' and y, got {activation!r} and y {type(y).__name__}")
     job.eps = _eps(eps, func)
     job.mode = bool(training)
-    outs = _outs(out, 4 if residual else 3, func)
+    outs = outs_of(out, 4 if residual else 3, func)
     cdef tuple inputs = (xa, d, m, v, w, b, ya)
     dweight = _vector(outs[1], func, &job, typenum, inputs + (outs[0], outs[2]))
     dbias = _vector(outs[2], func, &job, typenum, inputs + (outs[0], outs[1]))
@@ -255,10 +226,10 @@ def batch_norm_backward(dy, x, mean, var, weight=None, eps=1e-5, *, bias=None, a
     job.bias = cnp.PyArray_DATA(b) if b is not None else NULL
     job.output = cnp.PyArray_DATA(ya) if ya is not None else NULL
     job.first, job.second = cnp.PyArray_DATA(dweight), cnp.PyArray_DATA(dbias)
-    dx = _image_out(func, xa, inputs, d, first, outs[0])
+    dx = image_out(func, cnp.PyArray_NDIM(xa), cnp.PyArray_DIMS(xa), typenum, inputs, d, first, outs[0])
     job.y = cnp.PyArray_DATA(dx)
     if residual:  # written where dy is read first; from then on it stands for dy
-        gated = _image_out(func, xa, inputs + (dx,), d, first, outs[3])
+        gated = image_out(func, cnp.PyArray_NDIM(xa), cnp.PyArray_DIMS(xa), typenum, inputs + (dx,), d, first, outs[3])
         job.gated = cnp.PyArray_DATA(gated)
     run(kernels(typenum).batch_norm_tile, &job, job.channels, 1)
     _each_chunk(kernels(typenum).batch_norm_sums, &job, 0.4, func, num_threads)
@@ -266,8 +237,8 @@ def batch_norm_backward(dy, x, mean, var, weight=None, eps=1e-5, *, bias=None, a
     if residual:
         job.dy, job.activation = job.gated, CNF_LINEAR
     _each_chunk(kernels(typenum).batch_norm_backward, &job, 0.6, func, num_threads)
-    grads = _image_answer(dx, first, outs[0]), deliver(dweight, outs[1]), deliver(dbias, outs[2])
-    return (*grads, _image_answer(gated, first, outs[3])) if residual else grads
+    grads = image_answer(dx, first, outs[0]), deliver(dweight, outs[1]), deliver(dbias, outs[2])
+    return (*grads, image_answer(gated, first, outs[3])) if residual else grads
 
 
 def moving_average(average, value, momentum, *, out=None, num_threads=None):

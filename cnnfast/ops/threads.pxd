@@ -1,16 +1,20 @@
 from cnnfast.ops.cpu cimport (
-    cnf_conv2d_job, cnf_dropout, cnf_elementwise, cnf_kernel, cnf_norm, cnf_optimizer, cnf_pad2d_job, cnf_pool2d_job, cnf_rows
+    cnf_conv2d_job, cnf_copy, cnf_dropout, cnf_elementwise, cnf_group_norm, cnf_kernel, cnf_norm, cnf_optimizer,
+    cnf_pad2d_job, cnf_pool2d_job, cnf_rows, cnf_upsample2d
 )
 
 ctypedef fused cnf_job:
     cnf_conv2d_job
+    cnf_copy
     cnf_dropout
     cnf_elementwise
+    cnf_group_norm
     cnf_norm
     cnf_optimizer
     cnf_pad2d_job
     cnf_pool2d_job
     cnf_rows
+    cnf_upsample2d
 
 # How many workers a call uses: `num_threads` as given (None: few for little work), at most one a task.
 # `work` is an estimate in nanoseconds on one thread. Raises for a bad `num_threads`.

@@ -86,3 +86,56 @@ ERRORS = [
 def test_error(call, error, words):
     with pytest.raises(error, match=words):
         call()
+
+
+NOISES = [(3, 1, 1, 6), (1, 5, 1, 6), (None, 1, 4, None), (1, 1, 1, 1), (3, 5, 4, 1), (3, 1, 4, 1), None]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("noise", NOISES, ids=str)
+def test_noise_shape(isa, noise, dtype, rng):
+    """What shares a draw is dropped or kept together: the very elements of the reference."""
+    x = rng.integers(1, 9, (3, 5, 4, 6)).astype(dtype)
+    for p in (0.4, 0.0):
+        key = dict(seed=2, step=3, noise_shape=noise)
+        expected = np.where(ref.dropout(x, p, **key) == 0, 0, x * dtype(1 / (1 - p)))
+        for at in ("start", "end"):
+            assert_exact(ops.dropout(guarded(x, at), p, out=guarded_empty(x.shape, dtype, at), **key), expected)
+        assert_same_bits(ops.dropout_backward(x, p, **key), ops.dropout(x, p, **key))
+
+
+@pytest.mark.parametrize("layout", ["channels_last", "channels_first"])
+def test_dropout2d(layout, threads, rng):
+    turn = (lambda a: a) if layout == "channels_last" else (lambda a: np.moveaxis(a, -1, 1))
+    x = rng.integers(1, 9, (20, 9, 8, 33)).astype(np.float32)
+    y = np.where(ref.dropout2d(x, 0.25, seed=5, step=6) == 0, 0, x * np.float32(1 / 0.75))
+    assert 0.1 < (y == 0).mean() < 0.4
+    options = dict(seed=5, step=6, data_format=layout)
+    for _, view in strange_views(turn(x)):
+        assert_exact(ops.dropout2d(view, 0.25, num_threads=threads, **options), turn(y))
+    assert_exact(ops.dropout2d_backward(turn(x), 0.25, **options), turn(y))
+    mine = turn(x).copy()
+    assert ops.dropout2d(mine, 0.25, out=mine, **options) is mine
+    assert_exact(mine, turn(y))
+
+
+def test_infinities_are_dropped_too():
+    x = np.full((40, 2, 2, 3), np.inf, np.float32)
+    np.testing.assert_array_equal(np.unique(ops.dropout2d(x, 0.5, seed=0, step=0)), [0, np.inf])
+
+
+@pytest.mark.parametrize(
+    "noise, error, words",
+    [
+        ((2, 3), ValueError, r"noise_shape must have an entry for each axis of \(2, 3, 4\), got \(2, 3\)"),
+        ((2, 3, 2), ValueError, r"noise_shape must be \(2, 3, 4\) with 1s or None in it, got \(2, 3, 2\)"),
+        ((2, 3, 0), ValueError, r"noise_shape must be positive, got 0"),
+        ((2, 3, 1.0), TypeError, r"noise_shape must be an int, got 1\.0"),
+        (3, ValueError, r"noise_shape must have an entry"),
+    ],
+)
+def test_noise_shapes_that_do_not_fit(noise, error, words):
+    with pytest.raises(error, match="dropout: " + words):
+        ops.dropout(np.zeros((2, 3, 4), np.float32), 0.5, seed=0, step=0, noise_shape=noise)
+    with pytest.raises(ValueError, match=r"dropout2d: p must be in 0 <= p < 1, got 1\.0"):
+        ops.dropout2d(np.zeros((2, 3, 4, 1), np.float32), 1.0, seed=1, step=0)

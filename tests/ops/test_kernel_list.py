@@ -25,6 +25,8 @@ def calls(rng, dtype):
     for op in ("relu_backward", "leaky_relu_backward", "elu_backward", "silu_backward", "gelu_backward"):
         yield op, (x, x), {}
     yield "gelu_backward", (x, x, "tanh"), {}
+    yield "clipped_relu", (x, 3.0, 0.25, 1.0), {}
+    yield "clipped_relu_backward", (x, x, 3.0, 0.25, 1.0), {}
     p, target = np.abs(x) / 8 + dtype.type(0.25), np.abs(x) / 4
     for op in ("sigmoid_backward", "tanh_backward", "softmax_backward"):
         yield op, (x, p), {}
@@ -40,6 +42,7 @@ def calls(rng, dtype):
         yield op, (p, target), {}
         yield op + "_backward", (x, p, target), {}
     yield "dropout", (x, 0.25), dict(seed=3, step=5)
+    yield "dropout", (x, 0.25), dict(seed=3, step=5, noise_shape=(2, 1, 9, 1))
     yield "moving_average", (x, p, 0.75), {}
     mean, var = ref.batch_norm_stats(x)
     statistics = mean.astype(dtype), var.astype(dtype)
@@ -51,6 +54,13 @@ def calls(rng, dtype):
     gate = dict(activation="relu", y=x[0, 2:4])
     yield "batch_norm_backward", (p[0, :2], x[0, :2], *statistics), dict(return_dresidual=True, **gate)
     yield "relu_backward", (x, p), dict(return_dbias=True)
+    slopes = weight[0, 0, :, 0] / 4
+    yield "prelu", (x, slopes.reshape(1, 1, 6)), {}
+    yield "prelu_backward", (x, p, slopes.reshape(1, 1, 6)), {}
+    yield "layer_norm", (x, 6, slopes), {}
+    yield "layer_norm_backward", (p, x, 6, slopes), {}
+    yield "group_norm", (x, 3, slopes), {}
+    yield "group_norm_backward", (p, x, 3, slopes), {}
     lr = dict(lr=0.5, weight_decay=0.25)
     yield "sgd_step", (x, p, target), dict(momentum=0.5, **lr)
     yield "adam_step", (x, p, target, p), dict(beta_1=0.75, beta_2=0.5, eps=0.25, step=3, **lr)
@@ -76,6 +86,9 @@ def calls(rng, dtype):
     yield "conv2d_backward_input", (x, depthwise, x.shape, 1, 1, 1, 6), {}
     yield "conv2d_backward_input", (x[:, :5, :5], depthwise, x.shape, 2, 1, 1, 6), {}
     yield "conv2d_backward_weight", (x, x, depthwise.shape, 1, 1, 1, 6), {}
+    yield "upsample2d", (x, (2, 3), "bilinear"), {}
+    yield "upsample2d_backward", (x, 3, "bilinear"), {}
+    yield "concatenate", ([x, p[:, :, :, ::2]],), {}
     yield "pad2d", (x, ((1, 2), (0, 3)), 2.0), {}
     yield "pad2d_backward", (x, ((1, 2), (0, 3))), {}
     windows = (2, 2, 1)

@@ -18,13 +18,8 @@ def all_calls(rng, dtype):
     x, narrow = integers(rng, (2, 9, 9, 6), dtype), integers(rng, (2, 4, 5, 6), dtype)
     yield from calls(rng, dtype)
     yield "dropout_backward", (x, 0.25), dict(seed=3, step=5)
-    yield "pad2d", (x, ((1, 2), (0, 3)), 2.0), {}
-    yield "pad2d_backward", (x, ((1, 2), (0, 3))), {}
     yield "dropout2d", (x, 0.25), dict(seed=3, step=5)
     yield "dropout2d_backward", (x, 0.25), dict(seed=3, step=5)
-    yield "layer_norm", (x, 6), {}
-    yield "group_norm", (x, 3), {}
-    yield "prelu", (x, narrow[0, :1, :1]), {}
     yield "upsample2d", (x, (2, 3)), {}
     yield "upsample2d_backward", (x, 3), {}
     yield "upsample2d", (x, 2, "bilinear"), {}
@@ -52,7 +47,8 @@ def cases(dtype):
 def test_every_op_with_out_is_here():
     named = {name for name in ops.__all__ if "out" in inspect.signature(getattr(ops, name)).parameters}
     here = {op for op, *_ in cases("float32")}
-    tuples = {"batch_norm_stats", "batch_norm_backward", "softmax_cross_entropy", "binary_cross_entropy"}
+    tuples = {"batch_norm_stats", "batch_norm_backward", "softmax_cross_entropy", "binary_cross_entropy", "prelu_backward",
+              "layer_norm_backward", "group_norm_backward", "concatenate_backward"}  # fmt: skip
     assert named - here <= tuples, named - here - tuples
 
 
