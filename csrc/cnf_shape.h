@@ -33,6 +33,8 @@ typedef struct { /* one convolution pass; see conv2d.inc for who is who in each 
   void *shared;  /* workspace common to all workers */
   void *scratch; /* workspace of worker i at scratch + i * scratch_bytes */
   size_t shared_bytes, scratch_bytes;
+  ptrdiff_t segment; /* depthwise backward_weight: rows walked together */
+  int ahead;         /* and whether the next ones are fetched meanwhile */
 } cnf_conv2d_job;
 
 #define CNF_SUM_CHUNK 4096 /* elements a task when partial sums are added up */
@@ -194,37 +196,41 @@ static inline void cnf_conv2d_turn(cnf_conv2d_job *job) {
   job->transposed = 1;
 }
 
-/* Depthwise: rows of the result. backward_weight sums a fixed number of output rows a task, 64 KB of them. The rest takes
- * blocks of one image that fit L2 beside their result, and shares channels out where the blocks are few. */
+/* Depthwise: rows of the result, blocks of one image that fit L2 beside their result; where those are few, shares of the
+ * channels. backward_weight sums a fixed number of output rows a task in segments of at most 32, or 64 KB where the maps
+ * come from beyond L2. */
 static inline void cnf_depthwise_plan(cnf_conv2d_job *job, int pass, size_t itemsize) {
   const cnf_conv2d *s = &job->shape;
-  const int input = pass == CNF_BACKWARD_INPUT;
+  const int input = pass == CNF_BACKWARD_INPUT, weight = pass == CNF_BACKWARD_WEIGHT;
   const ptrdiff_t height = input ? s->h : s->oh, rows = s->n * height;
-  const ptrdiff_t line = (ptrdiff_t)itemsize * s->c * (input ? s->w : s->ow);
-  const ptrdiff_t most = 65536 / line > 1 ? 65536 / line : 1;
-  job->row_tasks = job->col_tasks = 1;
+  const ptrdiff_t line = (ptrdiff_t)itemsize * s->c * (input ? s->w : s->ow), parts = s->c / 32;
+  job->row_tasks = job->col_tasks = job->splits = 1;
   job->col_chunk = s->c;
-  job->scratch_bytes = 0;
-  if (pass == CNF_FORWARD || (input && s->sh == 1 && s->sw == 1)) {
-    /* strided: few rows, or the pixels come in faster than the prefetcher follows (64@112: 24 against 13 GFLOP/s) */
-    const ptrdiff_t least = s->sh > 1 ? 2 : 8, fits = (s->sh > 1 ? 16384 : 262144) / line;
-    const ptrdiff_t block = fits > least ? fits : least, parts = s->c / 32;
-    job->row_tasks = cnf_ceil_div(height, block);
-    job->row_chunk = cnf_ceil_div(height, job->row_tasks);
-    const ptrdiff_t wanted = cnf_ceil_div(16, s->n * job->row_tasks);
-    job->col_tasks = parts < 1 ? 1 : parts < wanted ? parts : wanted;
-    job->col_chunk = s->c / job->col_tasks / 16 * 16;
-    if (job->col_tasks == 1) job->col_chunk = s->c;
-    job->tasks = s->n * job->row_tasks * job->col_tasks;
-    job->splits = 1;
-    job->shared_bytes = 0;
+  job->scratch_bytes = job->shared_bytes = 0;
+  if (input && !(s->sh == 1 && s->sw == 1)) {
+    job->row_chunk = 65536 / line > 1 ? 65536 / line : 1;
+    job->tasks = cnf_ceil_div(rows, job->row_chunk);
     return;
   }
-  const ptrdiff_t least = pass == CNF_BACKWARD_WEIGHT ? cnf_ceil_div(rows, 256) : 1;
-  job->row_chunk = most > least ? most : least;
-  job->tasks = cnf_ceil_div(rows, job->row_chunk);
-  job->splits = pass == CNF_BACKWARD_WEIGHT ? job->tasks : 1;
-  job->shared_bytes = job->splits > 1 ? (size_t)job->splits * s->kh * s->kw * s->c * itemsize : 0;
+  ptrdiff_t blocks;
+  if (weight) {
+    const ptrdiff_t least = cnf_ceil_div(rows, 256) > 8 ? cnf_ceil_div(rows, 256) : 8, fits = 262144 / line;
+    job->ahead = rows * line + s->n * s->h * s->w * s->c * (ptrdiff_t)itemsize > 7 << 18;
+    blocks = job->splits = cnf_ceil_div(rows, (fits > least ? fits : least) * (job->ahead ? 2 : 1));
+    job->row_chunk = cnf_ceil_div(rows, job->splits);
+    job->segment = !job->ahead ? 32 : 65536 / line > 2 ? 65536 / line < 32 ? 65536 / line : 32 : 2;
+    if (job->splits > 1) job->shared_bytes = (size_t)job->splits * s->kh * s->kw * s->c * itemsize;
+  } else {
+    /* strided: few rows, or the pixels come in faster than the prefetcher follows (64@112: 24 against 13 GFLOP/s) */
+    const ptrdiff_t least = s->sh > 1 ? 2 : 8, fits = (s->sh > 1 ? 16384 : 262144) / line;
+    job->row_tasks = cnf_ceil_div(height, fits > least ? fits : least);
+    job->row_chunk = cnf_ceil_div(height, job->row_tasks);
+    blocks = s->n * job->row_tasks;
+  }
+  const ptrdiff_t wanted = weight && job->ahead ? 1 : cnf_ceil_div(16, blocks);
+  job->col_tasks = parts < 1 ? 1 : parts < wanted ? parts : wanted;
+  if (job->col_tasks > 1) job->col_chunk = s->c / job->col_tasks / 16 * 16;
+  job->tasks = blocks * job->col_tasks;
 }
 
 /* Backward to an input of few channels: columns of a product fill the lanes only if all taps are columns (conv2d.inc). */
