@@ -3,6 +3,7 @@
 import numpy as np
 
 cimport numpy as cnp
+from libc.string cimport memchr
 
 from cnnfast.ops.check cimport (
     any_array, as_array, as_like, deliver, integer, is_channels_first, padding2d, pair, result, to_first, to_last,
@@ -278,11 +279,12 @@ cdef int _check_indices(str func, cnf_pool2d_job *job, cnp.ndarray indices, int 
     """Each index must name a pixel of its window inside the map: a wrong one would be lost without a word."""
     cdef cnf_pool2d *s = &job.shape
     cdef Py_ssize_t tasks = _set_chunk(job, s.n * s.oh, s.ow * s.c)
-    cdef cnp.ndarray bad = np.zeros(tasks, np.uint8)
+    cdef cnp.npy_intp size = tasks
+    cdef cnp.ndarray bad = cnp.PyArray_ZEROS(1, &size, cnp.NPY_UBYTE, 0)
     job.indices = cnp.PyArray_DATA(indices)
     job.y = cnp.PyArray_DATA(bad)
     _run(func, kernels(typenum).max_pool2d_check, job, tasks, cnp.PyArray_SIZE(indices) / 4, typenum, num_threads)
-    if not (<object>bad).any():
+    if memchr(cnp.PyArray_DATA(bad), 1, tasks) == NULL:
         return 0
     for at, index in np.ndenumerate(indices):
         i, j = divmod(int(index), s.kw)
@@ -480,7 +482,7 @@ cdef int _global_backward(str func, cnf_kernel *kernel, cnf_pool2d_job *job, cnp
     job.x = cnp.PyArray_DATA(dy)
     job.y = cnp.PyArray_DATA(dx)
     cdef Py_ssize_t pixels = job.shape.h * job.shape.w
-    job.chunk = max(16, TASK // job.shape.c)
+    job.chunk = max(16, 4 * TASK // job.shape.c)  # few pieces of a map: where its maxima are cannot be foretold
     return _run(func, kernel, job, job.shape.n * ((pixels + job.chunk - 1) // job.chunk), cnp.PyArray_SIZE(dx),
                 cnp.PyArray_TYPE(dy), num_threads)
 
@@ -651,10 +653,11 @@ def global_max_pool2d_backward(dy, indices, input_shape, *, data_format="channel
     _map(func, shape, &job)
     cdef cnp.ndarray g = _pooled_gradient(dy, func, &job.shape, first)
     cdef cnp.ndarray ia = _indices(indices, func, np.int64, _dims(g))
-    pixels = job.shape.h * job.shape.w
-    wrong = ((<object>ia) < 0) | ((<object>ia) >= pixels)
-    if wrong.any():
-        raise ValueError(f"{func}: indices must be in 0 ... {pixels - 1}, got {(<object>ia)[wrong][0]}")
+    cdef Py_ssize_t k, pixels = job.shape.h * job.shape.w
+    cdef const cnp.int64_t *at = <const cnp.int64_t *>cnp.PyArray_DATA(ia)
+    for k in range(cnp.PyArray_SIZE(ia)):
+        if not 0 <= at[k] < pixels:
+            raise ValueError(f"{func}: indices must be in 0 ... {pixels - 1}, got {at[k]}")
     job.indices = cnp.PyArray_DATA(ia)
     cdef cnp.ndarray dx = _output(out, func, shape, cnp.PyArray_TYPE(g), (g, ia), first)
     _global_backward(func, kernels(cnp.PyArray_TYPE(g)).global_max_pool2d_backward, &job, g, dx, num_threads)
