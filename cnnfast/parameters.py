@@ -102,9 +102,10 @@ class Block:
     def with_gradients(self) -> np.ndarray:
         """Return the twin that holds the gradients, made at the first call: a network that only infers has none."""
         if self.grad is None:
-            self.grad = _aligned_zeros(self.data.size, self.data.dtype)
-            for parameter, view in self._views(self.grad):
+            grad = _aligned_zeros(self.data.size, self.data.dtype)
+            for parameter, view in self._views(grad):
                 parameter.grad = view
+            self.grad = grad  # last: after a Ctrl-C above, the next call does it all again
         return self.grad
 
     def runs(self, parameters: Iterable[Parameter]) -> list[slice]:
