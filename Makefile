@@ -14,7 +14,7 @@ demo: $(VENV)/with-image,plot   # train on the digits that come with the package
 test: $(VENV)/with-test   # make test ARGS="-k conv2d -x"
 	$(BIN)/python -m pytest $(ARGS)
 
-nightly: $(VENV)/with-test,examples,keras   # the long checks; Fashion-MNIST in full and Keras beside us among them
+nightly: $(VENV)/with-test,examples,keras,torch   # the long checks; Fashion-MNIST in full, Keras and PyTorch beside us among them
 	$(BIN)/python -m pytest -m nightly $(ARGS)
 
 docs: $(VENV)/with-docs   # the site, course and all, into docs/_build/html

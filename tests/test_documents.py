@@ -106,11 +106,12 @@ def test_every_block_of_code_runs(path, desk):
 def test_weights_come_over_from_the_real_framework(page, framework, tmp_path):
     """The guide as it is read, with the framework itself where otherwise a scene stands in for it; it compares the answers."""
     if importlib.util.find_spec(framework) is None:
-        pytest.skip(f"no {framework}: make bench-peers installs it")
+        pytest.skip(f"no {framework}: make nightly installs it")
     pieces = [(kind, text) for kind, _, text in blocks(ROOT / "docs" / f"{page}.md") if kind in ("python", "py")]
     assert any(kind == "py" and "assert_allclose" in text for kind, text in pieces)
     code = "\n".join(text for _, text in pieces)
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
+    backend = {"KERAS_BACKEND": "jax"} if importlib.util.find_spec("jax") else {}
+    environment = {**os.environ, **backend, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
     result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout + result.stderr
 
