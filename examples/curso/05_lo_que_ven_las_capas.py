@@ -81,24 +81,40 @@ print(f"acierta el {aciertos:.0%} de los recortes que no había visto")
 # Lo aprendido, sobre la foto
 # ---------------------------
 # Una convolución sirve para cualquier tamaño, así que los filtros aprendidos con recortes de 32 × 32 se pueden pasar a una red
-# que mira la gata entera. Comparamos cuatro mapas de la tercera convolución, antes y después de aprender.
+# que mira la gata entera. De la tercera convolución elegimos los cuatro mapas que menos se parecen entre sí, antes y después de
+# aprender.
 entrenada = Sequential(ojo(gata.shape))
 entrenada.set_weights(red.get_weights()[:6])
 mapas_aprendidos = visualize.feature_maps(entrenada, gata)
+
+
+
+def distintos(mapas, cuantos=4):
+    """Los mapas que menos se parecen entre sí, de los que no están apagados."""
+    mapas = mapas[4:-4, 4:-4]  # sin el marco, que es de los ceros de alrededor
+    vivos = np.flatnonzero(mapas.std((0, 1)) > 0.1 * mapas.std())
+    parecido = abs(np.corrcoef(mapas[..., vivos].reshape(-1, len(vivos)).T))
+    elegidos = [0]
+    while len(elegidos) < cuantos:
+        elegidos.append(parecido[elegidos].max(0).argmin())
+    return vivos[elegidos]
+
 
 figura, paneles = plt.subplots(2, 5, figsize=(11, 4.6), layout="constrained")
 for fila, titulo, vistos in zip(paneles, ["al azar", "aprendidos"], [mapas, mapas_aprendidos]):
     fila[0].imshow(gata[..., 0], cmap="gray")
     fila[0].set_title(titulo)
     tercera = vistos["conv2d_2"]
-    vivos = np.argsort(-tercera.std((0, 1)))[:4]
-    for ejes, canal in zip(fila[1:], vivos):
-        ejes.imshow(tercera[..., canal], cmap="inferno")
+    for ejes, canal in zip(fila[1:], distintos(tercera)):
+        ejes.imshow(tercera[4:-4, 4:-4, canal], cmap="inferno")
         ejes.set_title(f"mapa {canal}")
 for ejes in paneles.flat:
     ejes.set_axis_off()
 
 # %%
+# Al azar, cada mapa es una variación de la foto entera. Entre los aprendidos los hay que se han vuelto selectivos: apagados en
+# grandes zonas, solo responden donde algo se parece a lo que les sirvió para distinguir las texturas.
+#
 # ¿Dónde lo ha visto?
 # -------------------
 # Pegamos las tres texturas en una sola foto y preguntamos, para cada clase, en qué zona la ve. Se llama *Grad-CAM*: colorea los

@@ -58,7 +58,7 @@ figura = plt.figure(figsize=(9, 3.2), layout="constrained")
 visualize.training_curves(historia, figure=figura, lang="es")
 
 aciertos = historia.history["val_accuracy"][-1]
-print(f"acierta {aciertos:.0%} de las 50 imágenes de prueba")
+print(f"acierta el {aciertos:.0%} de las 50 imágenes de prueba")
 
 # %%
 # ¿En qué se fija?
