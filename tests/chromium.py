@@ -1,6 +1,7 @@
 """A real Chromium without a window, driven through its debugging pipe: open a page, press keys, ask it things."""
 
 import base64
+import contextlib
 import json
 import os
 import shutil
@@ -79,7 +80,8 @@ class Page:
         self._session = None
         try:
             self._call("Browser.close")
-            self._process.wait(timeout=10)
+            with contextlib.suppress(subprocess.TimeoutExpired):  # a slow machine
+                self._process.wait(timeout=10)
         finally:
             self._process.kill()
             self._process.wait()

@@ -125,7 +125,7 @@ def ulps(actual, expected):
     return np.abs(actual.astype(expected.dtype) - expected) / spacing
 
 
-def run_python(code, *, timeout=60, **environment):
+def run_python(code, *, timeout=240, **environment):
     """Run `code` in a fresh interpreter that sees this tree and `tests/`; None removes a variable."""
     path = os.pathsep.join([str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")])
     env = {**os.environ, "PYTHONPATH": path, **environment}

@@ -284,7 +284,7 @@ def test_killed_training_ends_as_if_it_had_not_been(tmp_path, rng):
     """
     (tmp_path / "whole").mkdir()
     start = time.perf_counter()
-    assert wait(run_child(tmp_path / "whole", 1), 60)
+    assert wait(run_child(tmp_path / "whole", 1), 200)
     whole = time.perf_counter() - start  # on this machine, now
     kills = {1: 0, 2: 0, "epoch": 0}
     rounds = 0
@@ -305,10 +305,10 @@ def test_killed_training_ends_as_if_it_had_not_been(tmp_path, rng):
             kills[save_freq] += 1
             child = run_child(folder, save_freq)
         else:
-            assert wait(child, 60)
+            assert wait(child, 200)
         expected = tmp_path / f"{rounds}-whole"
         expected.mkdir()
-        assert wait(run_child(expected, save_freq, seed), 60)
+        assert wait(run_child(expected, save_freq, seed), 200)
         assert (folder / "end").read_bytes() == (expected / "end").read_bytes()
         rounds += 1
         assert rounds < 40, f"{kills} kills in {rounds} trainings"
@@ -358,7 +358,7 @@ def wait_for_a_step(folder, child):
 
 
 def wait_for(path):
-    end = time.perf_counter() + 60
+    end = time.perf_counter() + 200
     while not path.exists():
         assert time.perf_counter() < end, "no backup was made"
         time.sleep(0.002)
@@ -411,31 +411,29 @@ class StopAt(callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         self.model.stop_training = self.model._clock.step == self.step
 
-class Clock(callbacks.Callback):
-    longest = 0  # seconds of a step: other programs may hold the machine
-
-    def on_train_batch_begin(self, batch, logs=None):
-        self.start = time.perf_counter()
+class Count(callbacks.Callback):
+    steps = 0
 
     def on_train_batch_end(self, batch, logs=None):
-        Clock.longest = max(Clock.longest, time.perf_counter() - self.start)
+        Count.steps += 1
 
-slowest, moments = 0, 0
+most, moments = 0, 0
 while moments < 20:
     model = compiled(every_layer())
     sent = []
     def interrupt():
-        sent.append(time.perf_counter())
         os.kill(os.getpid(), signal.SIGINT)
+        sent.append(Count.steps)
         if random.random() < 0.3:
             os.kill(os.getpid(), signal.SIGINT)  # twice quickly
     timer = threading.Timer(random.uniform(0.0, 0.15), interrupt)
     try:
         try:
             timer.start()
-            model.fit(x, y, epochs=10_000, batch_size=16, verbose=0, validation_split=0.2, callbacks=[Clock()])
+            model.fit(x, y, epochs=10_000, batch_size=16, verbose=0, validation_split=0.2, callbacks=[Count()])
         except KeyboardInterrupt:
-            slowest = max(slowest, time.perf_counter() - sent[0])
+            timer.join()
+            most = max(most, Count.steps - sent[0])
         timer.join()
         time.sleep(0.01)
     except KeyboardInterrupt:
@@ -454,12 +452,11 @@ while moments < 20:
     assert [w.tobytes() for w in model.get_weights()] == [w.tobytes() for w in twin.get_weights()], steps
     assert model.fit(x, y, verbose=0).history == twin.fit(x, y, verbose=0).history
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-print(moments, slowest, Clock.longest)
-assert slowest < 0.25 + Clock.longest
+assert most <= 1, most  # the step that was running may end, no other begins
 """
 
 
 def test_ctrl_c_at_random_moments():
     """The weights are those of the last whole step, it returns at once, and the network goes on as if nothing had been."""
-    run = subprocess.run([sys.executable, "-c", CTRL_C], capture_output=True, text=True, timeout=120, cwd=ROOT)
+    run = subprocess.run([sys.executable, "-c", CTRL_C], capture_output=True, text=True, timeout=280, cwd=ROOT)
     assert run.returncode == 0, run.stdout + run.stderr

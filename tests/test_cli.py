@@ -280,9 +280,9 @@ def test_interrupted_training_leaves_nothing(tmp_path):
                                env=environment)
     try:
         assert "training images" in process.stdout.readline()
-        time.sleep(1)
+        assert process.stdout.readline().startswith("Epoch 1/")  # it is at work
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=240)
     finally:
         process.kill()
     assert process.returncode == 130 and "Traceback" not in err and err.rstrip().endswith("cnnfast: interrupted")

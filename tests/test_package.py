@@ -90,7 +90,7 @@ def test_works_from_any_folder_and_in_a_bare_environment(tmp_path):
     path = os.pathsep.join(sys.path)
     for flags in (["-OO"], ["-X", "dev", "-W", "error"], ["-B", "-s"]):
         run = subprocess.run([sys.executable, *flags, "-c", code], cwd=tmp_path, env={"PYTHONPATH": path},
-                             capture_output=True, text=True, timeout=60)  # fmt: skip
+                             capture_output=True, text=True, timeout=240)  # fmt: skip
         assert (run.returncode, run.stdout) == (0, "[0. 2.]\n"), run.stderr
 
 

@@ -62,7 +62,7 @@ def with_description(content, change):
 def python(program, *arguments):
     """Run a program of its own."""
     command = [sys.executable, "-c", program, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=ROOT)
+    return subprocess.run(command, capture_output=True, text=True, timeout=240, cwd=ROOT)
 
 
 # --- round trips ---------------------------------------------------------------------------------------------------------

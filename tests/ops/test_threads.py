@@ -4,7 +4,6 @@ import hashlib
 import os
 import signal
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -29,11 +28,12 @@ def work(threads=None):
     return hashlib.sha256(y.tobytes() + dw.tobytes()).hexdigest()
 def team(threads):
     ops.relu(np.ones(1 << 20, np.float32), num_threads=threads)  # has tasks for all
-    counts = []  # those of a larger team before take a moment to end
-    for _ in range(20):
-        counts.append(len(os.listdir("/proc/self/task")))
+    for _ in range(2000):  # those of a larger team before take a moment to end
+        count = len(os.listdir("/proc/self/task"))
+        if count == (threads or ops.get_num_threads()):
+            break
         time.sleep(0.01)
-    return min(counts)
+    return count
 """
 
 
@@ -375,7 +375,7 @@ for _ in range(100):
     thread = threading.Thread(target=work, args=(3,))
     thread.start()
     thread.join()
-for _ in range(500):  # joined is not yet gone
+for _ in range(5000):  # joined is not yet gone
     left = len(os.listdir("/proc/self/task"))
     if left == 1:
         break
@@ -421,31 +421,24 @@ def test_many_python_threads_get_the_same_bits(rng):
 
 
 def test_the_gil_is_released(rng):
-    """Another Python thread runs in every third of a long call. It gets three tries: other programs want the CPUs too."""
+    """Another Python thread sees a result of which a part is there: however slow the machine, it ran during the call."""
     x, w = rng.normal(size=(8, 40, 40, 32)), rng.normal(size=(5, 5, 32, 64))
-    for _ in range(3):
-        ticks, stop = [], threading.Event()
+    with cpu.using_isa("scalar"):
+        out = np.full(ops.conv2d(x, w, padding=2).shape, np.nan)
+        seen, ended = [], threading.Event()
 
-        def tick(ticks=ticks, stop=stop):
-            while not stop.is_set():
-                ticks.append(time.perf_counter())
-                time.sleep(0.001)
+        def watch():
+            while not ended.is_set() and not seen:
+                there = ~np.isnan(out[:, ::8, ::8, 0])
+                if there.any() and not there.all():
+                    seen.append(there.mean())
 
-        with cpu.using_isa("scalar"):
-            clock = threading.Thread(target=tick)
-            clock.start()
-            try:
-                start = time.perf_counter()
-                ops.conv2d(x, w, padding=2, num_threads=1)
-                end = time.perf_counter()
-            finally:
-                stop.set()
-                clock.join()
-        assert end - start > 0.02, "too short to tell"
-        thirds = {int(3 * (t - start) / (end - start)) for t in ticks if start < t < end}
-        if thirds == {0, 1, 2}:
-            return
-    raise AssertionError(f"it ran in the thirds {thirds} only")
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        ops.conv2d(x, w, padding=2, num_threads=1, out=out)
+        ended.set()
+        watcher.join()
+    assert seen
 
 
 def test_values_may_change_during_the_call(rng):
@@ -524,8 +517,10 @@ def test_signals_during_a_call_are_served(rng):
     before = signal.signal(signal.SIGALRM, lambda *_: served.append(os.getpid()))
     signal.setitimer(signal.ITIMER_REAL, 0.002, 0.002)
     try:
-        for _ in range(20):
+        for _ in range(1000):  # many more than it takes
             assert_same_bits(ops.conv2d(x, w, num_threads=2), expected)
+            if len(served) > 5:
+                break
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
