@@ -105,3 +105,4 @@ for relleno, paso in [("same", 1), ("valid", 1), ("same", 2), ("valid", 2)]:
 
 # %%
 # El tamaño se calcula así: si la foto mide 28, el filtro 3 y el paso es 1, sin relleno caben 28 - 3 + 1 = 26 posiciones.
+# Con paso 2 se usa una de cada dos: 13.

@@ -92,8 +92,9 @@ print(f"pérdida antes: {error:.4f}   después de un paso: {despues:.4f}")
 # ------------------
 # ``compile`` elige cómo se aprende: ``"adam"`` es un descenso de gradiente que ajusta solo el tamaño de sus pasos, la pérdida es
 # la entropía cruzada de antes, y ``"accuracy"`` es la parte de aciertos. ``fit`` (*ajustar*) hace lo mismo que acabamos de hacer
-# a mano, con lotes de 32 dígitos y muchas veces. Cada pasada por todos los datos se llama *época*. Una parte
-# de los datos se guarda para *validar*: la red no aprende de ellos, así que dicen si ha entendido o si solo ha memorizado.
+# a mano, con lotes de 32 dígitos y muchas veces. Cada pasada por todos los datos se llama *época*. Una parte de los datos
+# se guarda para *validar*: la red no aprende de ellos, así que dicen si ha entendido o si solo ha memorizado. Después,
+# ``predict`` (*predecir*) da las respuestas de la red y ``evaluate`` (*evaluar*) cuenta los aciertos.
 (x_ver, y_ver), (x_prueba, y_prueba) = datasets.load_digits()
 x_ver, x_prueba = (imagenes[..., None].astype(np.float32) / 255 for imagenes in (x_ver, x_prueba))
 
