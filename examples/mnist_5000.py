@@ -60,7 +60,7 @@ def main():
         print(f"fold {number}: {right[test].mean():.2%} of {len(test)} images", flush=True)
 
     print(f"\nCross-validated accuracy: {right.mean():.2%} of {len(labels)} images")
-    sys.exit(right.mean() < AT_LEAST)
+    sys.exit(bool(right.mean() < AT_LEAST))
 
 
 if __name__ == "__main__":
