@@ -11,6 +11,7 @@ import json
 import math
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -309,11 +310,16 @@ def _check_output(path: str | None) -> None:
         return
     if os.path.isdir(path):
         raise IsADirectoryError(f"--out {path!r} is a folder")
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise OSError(f"--out {path!r} is not a regular file")
     folder = os.path.dirname(path) or "."
     if not os.path.isdir(folder):
         raise FileNotFoundError(f"--out: no such folder: {folder!r}")
-    if not os.access(folder, os.W_OK):
-        raise PermissionError(f"--out: can't write in {folder!r}")
+    try:
+        with tempfile.TemporaryFile(dir=folder):  # asking for the right to is not enough: root has it anywhere
+            pass
+    except OSError as error:
+        raise OSError(f"--out: can't write in {folder!r}: {error.strerror}") from None
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:

@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import re
@@ -230,7 +231,7 @@ def test_bad_network_files(run, tmp_path, text):
 
 
 def test_output_is_checked_before_the_work(run, tmp_path):
-    for out in (tmp_path, tmp_path / "missing" / "m.cnnfast"):
+    for out in (tmp_path, tmp_path / "missing" / "m.cnnfast", "/dev/full", "/proc/m.cnnfast"):
         start = time.process_time()
         code, _, err = run("train", "--data", "digits", "--epochs", 100_000, "--out", out)
         assert code == 1 and one_line(err) and "--out" in err and time.process_time() - start < 5
@@ -271,6 +272,42 @@ def test_closed_and_full_output():
     if os.path.exists("/dev/full"):
         result = shell("cnnfast info > /dev/full")
         assert result.returncode == 1 and one_line(result.stderr), result.stderr
+
+
+@pytest.mark.parametrize("flags", [["-I", "-S", "-E", "-OO"], ["-X", "dev", "-W", "error", "-B"]], ids=" ".join)
+def test_in_a_bare_environment(trained, tmp_path, flags):
+    """No HOME, no folder for temporary files, no way to write where one stands, no site-packages: it works all the same."""
+    digit_picture(tmp_path / "d.png")
+    code = f"import sys; sys.path[:] = {sys.path!r}; from cnnfast.cli import main; sys.exit(main(sys.argv[1:]))"
+
+    def command(*arguments):
+        return subprocess.run([sys.executable, *flags, "-c", code, *map(str, arguments)], capture_output=True, text=True,
+                              timeout=240, cwd="/proc" if os.path.isdir("/proc") else "/", env={"TMPDIR": "/missing"})  # fmt: skip
+
+    for arguments, there in ((["info"], "cnnfast"), (["summary", trained[0]], "conv2d_1"),
+                             (["predict", trained[0], tmp_path / "d.png"], "%"),
+                             (["train", "--data", "digits", "--epochs", 1, "--out", tmp_path / "new"], "saved"),
+                             (["evaluate", tmp_path / "new", "--data", "digits"], "test accuracy")):  # fmt: skip
+        result = command(*arguments)
+        assert result.returncode == 0 and there in result.stdout and result.stderr == "", result.stderr
+    result = command("train", "--data", "digits", "--out", "here")
+    assert result.returncode == 1 and one_line(result.stderr) and result.stdout == ""
+    assert sorted(os.listdir(tmp_path)) == ["d.png", "new"]
+
+
+def test_disk_full_on_output(trained, run, tmp_path, monkeypatch):
+    """Exit code 1, one line that names the file, and no part of it."""
+    digit_picture(tmp_path / "d.png")
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    for arguments in (["train", "--data", "digits", "--epochs", 1, "--out", tmp_path / "m"],
+                      ["explain", trained[0], tmp_path / "d.png", "--out", tmp_path / "page.html"]):  # fmt: skip
+        code, _, err = run(*arguments)
+        assert code == 1 and "No space left on device" in err and str(arguments[-1]) in err and err.count("cnnfast: error: ") == 1
+        assert os.listdir(tmp_path) == ["d.png"]
 
 
 def test_interrupted_training_leaves_nothing(tmp_path):
