@@ -117,6 +117,10 @@ static inline size_t cnf_winograd_strip(ptrdiff_t columns, ptrdiff_t rows) {
   return (size_t)((cnf_ceil_div(columns, 16) * rows) | 1) * 16;
 }
 
+/* Channels whose weights are transformed at a time where they are not shared: the fewer the tiles, the less their sums cost
+ * to take up again. */
+static inline ptrdiff_t cnf_winograd_depth(ptrdiff_t tiles) { return tiles <= 8 ? 32 : 64; }
+
 static inline size_t cnf_whole_pages(size_t bytes) { return (bytes + 4095) / 4096 * 4096 + 64; }
 
 /* Winograd's cut: blocks of tiles x shares of the columns over a shared U, or, if that moves less through memory, chunks of
@@ -138,9 +142,10 @@ static inline void cnf_winograd_plan(cnf_conv2d_job *job, size_t itemsize, int w
     job->col_tasks = cnf_ceil_div(kg, job->col_chunk);
     job->tasks = job->col_tasks * s->groups;
     job->shared_bytes = s->groups * pieces * positions * cnf_winograd_strip(width, tiles) * itemsize;
-    const size_t u = positions * cnf_winograd_strip(2 * lanes, width),
+    const ptrdiff_t depth = cnf_winograd_depth(tiles);
+    const size_t u = positions * cnf_winograd_strip(2 * lanes, depth < width ? depth : width),
                  product = positions * cnf_winograd_strip(2 * lanes, tiles);
-    job->scratch_bytes = cnf_whole_pages((u + product + packed) * itemsize);
+    job->scratch_bytes = cnf_whole_pages((u + (pieces > 1 ? 2 : 1) * product + packed) * itemsize);
     return;
   }
   job->row_chunk = cnf_even_chunk(tiles, block, workers);
