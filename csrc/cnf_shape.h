@@ -56,35 +56,38 @@ static inline int cnf_winograd_fits(const cnf_conv2d *s) {
   return s->kh == 3 && s->kw == 3 && s->sh == 1 && s->sw == 1 && s->dh == 1 && s->dw == 1;
 }
 
-/* What a convolution of `batch` images costs, in hundredths of a nanosecond: the products; the transforms of each tile's
- * channels; and what every weight costs, however few images there are: to read it, and for F(4, 3) and F(2, 3) to make
- * 36 and 16 of it, dearer where those leave the caches. Measured on one core with AVX-512; the ratios are what counts. */
-static inline double cnf_conv2d_cost(int algorithm, double batch, double oh, double ow, double c, double k) {
-  const int far = c * k > 32768;
-  if (algorithm == CNF_DIRECT) return c * k * (170 + 10 * batch * oh * ow);
+/* What a pass over `batch` images costs, in hundredths of a nanosecond: the products; the transforms of each tile's
+ * channels; and what every weight costs, however few images there are: to read it (or write its gradient) and, for F(4, 3)
+ * and F(2, 3), to make 36 and 16 of it (or it of them), dearer where they leave the caches. Fitted to 72 shapes in all
+ * passes on one core with AVX-512; the ratios are what counts. */
+static inline double cnf_conv2d_cost(int algorithm, int pass, double batch, double oh, double ow, double c, double k) {
+  const int far = c * k > 32768, weight = pass == CNF_BACKWARD_WEIGHT;
+  if (algorithm == CNF_DIRECT) return c * k * ((far ? 100 : 30) + 10 * batch * oh * ow);
   const double m = algorithm, tiles = batch * (double)cnf_ceil_div((ptrdiff_t)oh, algorithm) *
                                       (double)cnf_ceil_div((ptrdiff_t)ow, algorithm);
-  return m == 4 ? c * k * ((far ? 650 : 430) + 37 * tiles) + tiles * (300 * c + 200 * k)
-                : c * k * ((far ? 400 : 250) + 16.5 * tiles) + tiles * (140 * c + 90 * k);
+  const double once = m == 4 ? weight ? far ? 580 : 360 : far ? 500 : 380 : weight ? far ? 380 : 190 : far ? 250 : 180;
+  return m == 4 ? c * k * (once + 47 * tiles) + tiles * 140 * (c + k)
+                : c * k * (once + 20 * tiles) + tiles * 60 * (c + k);
 }
 
 /* The one predicate: from the geometry alone, never from the batch or the thread count. `wanted` is CNF_AUTO, CNF_DIRECT
  * or CNF_WINOGRAD; `strict` forbids F(4, 3).
  *
- * One image and eight count alike (the least product of both costs), unless one image would be a fifth slower than
- * direct. Of 24 shapes of 4 to 32 pixels and 8 to 512 channels this misses the best by 6 % at worst. */
+ * One image and eight count alike (the least product of both costs), unless one image would be half as slow again as
+ * direct. The gradient to the weight is that of a batch in training: eight images alone count. */
 static inline int cnf_conv2d_algorithm(const cnf_conv2d *s, int pass, int wanted, int strict) {
   const double oh = pass == CNF_BACKWARD_INPUT ? s->h : s->oh, ow = pass == CNF_BACKWARD_INPUT ? s->w : s->ow;
   const ptrdiff_t cg = s->c / s->groups, kg = s->k / s->groups;
   if (wanted == CNF_WINOGRAD) return strict ? CNF_WINOGRAD2 : CNF_WINOGRAD4;
   if (s->groups > 1 && s->groups == s->c && s->groups == s->k) return CNF_DEPTHWISE;
   if (wanted == CNF_DIRECT || !cnf_winograd_fits(s) || cg < 8 || kg < 8) return CNF_DIRECT;
-  const double one = cnf_conv2d_cost(CNF_DIRECT, 1, oh, ow, cg, kg);
-  double least = one * cnf_conv2d_cost(CNF_DIRECT, 8, oh, ow, cg, kg);
+  double least = 0, direct = 0;
   int best = CNF_DIRECT;
-  for (int m = CNF_WINOGRAD2; m <= (strict ? CNF_WINOGRAD2 : CNF_WINOGRAD4); m += 2) {
-    const double cost = cnf_conv2d_cost(m, 1, oh, ow, cg, kg), both = cost * cnf_conv2d_cost(m, 8, oh, ow, cg, kg);
-    if (cost < 1.2 * one && both < least) best = m, least = both;
+  for (int m = CNF_DIRECT; m <= (strict ? CNF_WINOGRAD2 : CNF_WINOGRAD4); m += 2) {
+    const double one = pass == CNF_BACKWARD_WEIGHT ? 1 : cnf_conv2d_cost(m, pass, 1, oh, ow, cg, kg);
+    const double cost = one * cnf_conv2d_cost(m, pass, 8, oh, ow, cg, kg);
+    if (m == CNF_DIRECT) direct = one, least = cost;
+    if (one < 1.5 * direct && cost < least) best = m, least = cost;
   }
   return best;
 }
