@@ -58,7 +58,7 @@ static inline int cnf_winograd_fits(const cnf_conv2d *s) {
 
 /* What a pass over `batch` images costs, in hundredths of a nanosecond: the products; the transforms of each tile's
  * channels; and what every weight costs, however few images there are: to read it (or write its gradient) and, for F(4, 3)
- * and F(2, 3), to make 36 and 16 of it (or it of them), dearer where they leave the caches. Fitted to 72 shapes in all
+ * and F(2, 3), to make 36 and 16 of it (or it of them), dearer where they leave the caches. Fitted to 62 shapes in all
  * passes on one core with AVX-512; the ratios are what counts. */
 static inline double cnf_conv2d_cost(int algorithm, int pass, double batch, double oh, double ow, double c, double k) {
   const int far = c * k > 32768, weight = pass == CNF_BACKWARD_WEIGHT;
@@ -127,7 +127,7 @@ static inline ptrdiff_t cnf_winograd_depth(ptrdiff_t tiles) { return tiles <= 8 
 static inline size_t cnf_whole_pages(size_t bytes) { return (bytes + 4095) / 4096 * 4096 + 64; }
 
 /* Winograd's cut: blocks of tiles x shares of the columns over a shared U, or, if that moves less through memory, chunks of
- * columns over a shared V. What is shared is a job of its own (cnf_winograd_tasks). */
+ * columns over a V that is shared or made by each task. What is shared is a job of its own (cnf_winograd_tasks). */
 static inline void cnf_winograd_plan(cnf_conv2d_job *job, size_t itemsize, int workers) {
   const cnf_conv2d *s = &job->shape;
   const ptrdiff_t m = job->algorithm, positions = (m + 2) * (m + 2), kc = 256, lanes = 16;
@@ -137,18 +137,20 @@ static inline void cnf_winograd_plan(cnf_conv2d_job *job, size_t itemsize, int w
   const size_t packed = 9 * 16 * 2 * lanes;
   job->splits = 1;
   const ptrdiff_t block = cnf_winograd_block(s, positions, itemsize);
-  job->columns_first = cnf_winograd_columns_first(s, positions, tiles, block, itemsize);
+  const size_t whole = pieces * positions * cnf_winograd_strip(width, tiles); /* V of all tiles */
+  const int own = whole * itemsize <= 1 << 20 && kg >= 2 * lanes * workers;
+  job->columns_first = (own && workers > 1) || cnf_winograd_columns_first(s, positions, tiles, block, itemsize);
   if (job->columns_first) {
     job->row_chunk = tiles < 8 ? tiles : 8;
     job->row_tasks = cnf_ceil_div(tiles, job->row_chunk);
-    job->col_chunk = 2 * lanes;
+    job->col_chunk = own ? cnf_ceil_div(cnf_ceil_div(kg, workers), 2 * lanes) * 2 * lanes : 2 * lanes;
     job->col_tasks = cnf_ceil_div(kg, job->col_chunk);
     job->tasks = job->col_tasks * s->groups;
-    job->shared_bytes = s->groups * pieces * positions * cnf_winograd_strip(width, tiles) * itemsize;
+    job->shared_bytes = own ? 0 : s->groups * whole * itemsize;
     const ptrdiff_t depth = cnf_winograd_depth(tiles);
     const size_t u = positions * cnf_winograd_strip(2 * lanes, depth < width ? depth : width),
                  product = positions * cnf_winograd_strip(2 * lanes, tiles);
-    job->scratch_bytes = cnf_whole_pages((u + (pieces > 1 ? 2 : 1) * product + packed) * itemsize);
+    job->scratch_bytes = cnf_whole_pages((u + (pieces > 1 ? 2 : 1) * product + packed + (own ? whole : 0)) * itemsize);
     return;
   }
   job->row_chunk = cnf_even_chunk(tiles, block, workers);
@@ -191,6 +193,7 @@ static inline void cnf_winograd_weight_plan(cnf_conv2d_job *job, size_t itemsize
 
 static inline ptrdiff_t cnf_winograd_tasks(const cnf_conv2d_job *job) {
   const ptrdiff_t groups = job->shape.groups, cg = job->shape.c / groups;
+  if (job->columns_first && !job->shared_bytes) return 0;
   return job->columns_first ? groups * cnf_ceil_div(cg, 256) * job->row_tasks : groups * cnf_ceil_div(cg, 16);
 }
 

@@ -114,7 +114,7 @@ cdef int perform(cnf_conv2d_job *job, int which, int typenum, str func, object n
     cdef int most = thread_count(num_threads, 1 << 30, work, func)
     cdef cnf_kernel *kernel
     cdef cnf_kernel *transform = NULL
-    cdef Py_ssize_t sums
+    cdef Py_ssize_t sums, shares
     job.transposed = 0
     if job.algorithm == CNF_DIRECT and which == CNF_BACKWARD_INPUT and cnf_conv2d_few(s):
         cnf_conv2d_few_plan(job, itemsize, most)
@@ -144,15 +144,16 @@ cdef int perform(cnf_conv2d_job *job, int which, int typenum, str func, object n
         cnf_winograd_plan(job, itemsize, most)
         kernel = table.winograd4 if job.algorithm == CNF_WINOGRAD4 else table.winograd2
         transform = table.winograd4_share if job.algorithm == CNF_WINOGRAD4 else table.winograd2_share
-    most = <int>min(<Py_ssize_t>most, max(job.tasks, cnf_winograd_tasks(job) if transform != NULL else 1))
+    shares = cnf_winograd_tasks(job) if transform != NULL else 0
+    most = <int>min(<Py_ssize_t>most, max(job.tasks, shares))
     cdef Block shared, scratch = block(job.scratch_bytes * most)
     job.scratch = scratch.data
     if job.shared_bytes:
         shared = block(job.shared_bytes)
         job.shared = shared.data
     with nogil:
-        if transform != NULL:
-            run(transform, job, cnf_winograd_tasks(job), <int>min(<Py_ssize_t>most, cnf_winograd_tasks(job)))
+        if shares:
+            run(transform, job, shares, <int>min(<Py_ssize_t>most, shares))
         run(kernel, job, job.tasks, <int>min(<Py_ssize_t>most, job.tasks))
         if which == CNF_BACKWARD_WEIGHT and job.splits > 1:
             sums = (s.kh * s.kw * (s.c // s.groups) * s.k + CNF_SUM_CHUNK - 1) // CNF_SUM_CHUNK
