@@ -65,6 +65,10 @@ REFUSED = {
     "x infinite": (fit(INF, check_finite=True), ValueError, "fit: x contains infinity at sample 3"),
     "validation NaN": (fit(validation_data=(NAN, Y), check_finite=True), ValueError, "validation_data: x contains NaN at sample 12"),
     "labels too large": (fit(y=Y.astype(np.uint64) + 2**63), ValueError, r"label 9223372036854775808 at index 0 is outside 0…2"),
+    "labels 1.5": (fit(y=Y + 1.5), ValueError, r"labels must be whole numbers, got \d\.5 at index 0"),
+    "labels NaN": (fit(y=np.where(Y == 1, np.nan, Y)), ValueError, r"y contains nan at sample \d+"),
+    "labels bool": (fit(y=Y > 0), TypeError, "labels must be integers, got dtype bool"),
+    "labels text": (fit(y=Y.astype(str)), TypeError, "labels must be integers, got dtype <U"),
     # numbers of batches and epochs
     "steps 0": (fit(steps_per_epoch=0), ValueError, "fit: steps_per_epoch must be positive, got 0"),
     "steps 1.5": (fit(steps_per_epoch=1.5), TypeError, "fit: steps_per_epoch must be an int, got 1.5"),
