@@ -373,6 +373,7 @@ BITS = [
     Case((5, 9, 9, 12), (3, 3, 6, 8), padding=1, groups=2, data_format="channels_first"),
     Case((1, 56, 56, 16), (3, 3, 16, 16), padding="same"),
     Case((2, 64, 40, 3), (3, 3, 3, 300), padding=1),  # few input channels: bands of rows that share output rows
+    Case((2, 12, 13, 40), (3, 3, 40, 100), padding=1),  # up to 3 threads each transform all tiles, 5 share them
 ]
 
 
