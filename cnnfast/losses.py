@@ -204,14 +204,22 @@ class SparseCategoricalCrossentropy(_CrossEntropy):
     ----------
     from_logits : bool
         Whether y_pred goes into a softmax first.
+    ignore_class : int, optional
+        Of this label, which need be no class (-1, 255), the loss is 0, and the mean is that of the others.
     reduction, name
-        As for `Loss`.
+        As for `Loss`; with `ignore_class` not "mean_with_sample_weight".
     """
 
     def __init__(
-        self, from_logits: bool = False, *, reduction: str = "sum_over_batch_size", name: str | None = None
-    ) -> None:
+        self, from_logits: bool = False, ignore_class: int | None = None, *, reduction: str = "sum_over_batch_size",
+        name: str | None = None,
+    ) -> None:  # fmt: skip
         super().__init__(from_logits, reduction=reduction, name=name)
+        if ignore_class is not None and (isinstance(ignore_class, bool) or not isinstance(ignore_class, (int, np.integer))):
+            raise TypeError(f"{type(self).__name__}: ignore_class must be an int, got {ignore_class!r}")
+        if ignore_class is not None and reduction == "mean_with_sample_weight":
+            raise ValueError(f"{type(self).__name__}: ignore_class has no reduction {reduction!r}")
+        self.ignore_class = None if ignore_class is None else int(ignore_class)
 
     def targets(self, y_true: np.ndarray, shape: tuple[int | None, ...], dtype: np.dtype) -> np.ndarray:
         y_true = np.asarray(y_true)
@@ -229,24 +237,37 @@ class SparseCategoricalCrossentropy(_CrossEntropy):
             raise TypeError(f"{self.name}: labels must be integers, got dtype {y_true.dtype}")
         classes = shape[-1]
         assert classes is not None
-        if y_true.size and not (y_true.min() >= 0 and y_true.max() < classes):
-            index = _first((y_true < 0) | (y_true >= classes))
+        outside = (y_true < 0) | (y_true >= classes)
+        if self.ignore_class is not None:
+            outside &= y_true != self.ignore_class
+        if outside.any():
+            index = _first(outside)
             raise ValueError(
                 f"{self.name}: label {y_true[index]} at index {_plain(index)} is outside 0…{classes - 1}"
             )
         return y_true.astype(np.int64, copy=False)
 
     def forward(self, y_true: np.ndarray, y_pred: np.ndarray) -> tuple[np.ndarray, Any]:
+        share = None
+        if self.ignore_class is not None:
+            counts = y_true != self.ignore_class
+            mean = self.reduction == "sum_over_batch_size"
+            share = (counts * (counts.size / max(counts.sum(), 1) if mean else 1)).astype(y_pred.dtype)
+            y_true = np.where(counts, y_true, 0)
         if self.from_logits:
             losses, y_pred = ops.softmax_cross_entropy(y_pred, y_true)
-            return losses, (y_true, y_pred)
-        return ops.cross_entropy(y_pred, y_true), (y_true, y_pred)
+        else:
+            losses = ops.cross_entropy(y_pred, y_true)
+        return losses if share is None else np.where(share > 0, losses, 0) * share, (y_true, y_pred, share)
 
     def backward(self, dlosses: np.ndarray, saved: Any) -> np.ndarray:
-        y_true, y_pred = saved
-        if self.from_logits:
-            return ops.softmax_cross_entropy_backward(dlosses, y_pred, y_true)
-        return ops.cross_entropy_backward(dlosses, y_pred, y_true)
+        y_true, y_pred, share = saved
+        backward = ops.softmax_cross_entropy_backward if self.from_logits else ops.cross_entropy_backward
+        if share is None:
+            return backward(dlosses, y_pred, y_true)
+        gradient = backward(dlosses * share, y_pred, y_true)
+        gradient[share == 0] = 0  # of an output of 0 too, whose slope is infinite
+        return gradient
 
 
 class BinaryCrossentropy(_CrossEntropy):

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from . import losses
+from . import losses, ops
 from .arrays import as_array
 from .registry import Configurable, argument_names, lookup, snake_case, table_of
 
@@ -187,6 +187,8 @@ class _Confusion(Metric):
 
     _levels: Sequence[float]
     class_id: int | None = None
+    top_k: int | None = None
+    from_logits: bool = False
 
     def reset_state(self) -> None:
         count = len(self._levels)
@@ -198,6 +200,12 @@ class _Confusion(Metric):
         if y_pred.shape[-1] > 1 and (y_true.ndim < y_pred.ndim or y_true.shape[-1] == 1):
             y_true = np.eye(y_pred.shape[-1])[_labels(y_true, y_pred).astype(np.int64)]
         y_true = _like(y_true, y_pred)
+        if self.from_logits:
+            y_pred = ops.sigmoid(y_pred)
+        if self.top_k is not None:
+            best = np.argsort(-y_pred, -1, kind="stable")[..., : self.top_k]
+            y_all, y_pred = y_pred, np.full(y_pred.shape, -np.inf)
+            np.put_along_axis(y_pred, best, np.take_along_axis(y_all, best, -1), -1)
         if self.class_id is not None:
             y_true, y_pred = y_true[..., self.class_id], y_pred[..., self.class_id]
         weight: np.ndarray = np.ones(y_pred.shape)
@@ -220,15 +228,24 @@ class Precision(_Confusion):
     Parameters
     ----------
     thresholds : float, optional
-        0.5 by default.
+        By default 0.5, or with `top_k` none.
+    top_k : int, optional
+        Only the k largest outputs of a sample count as above it.
     class_id : int, optional
         Look at this output only.
     name : str, optional
     """
 
-    def __init__(self, thresholds: float | None = None, *, class_id: int | None = None, name: str | None = None) -> None:
-        self.thresholds, self.class_id = thresholds, class_id
-        self._levels = [0.5 if thresholds is None else float(thresholds)]
+    def __init__(
+        self, thresholds: float | None = None, top_k: int | None = None, class_id: int | None = None,
+        name: str | None = None,
+    ) -> None:  # fmt: skip
+        if isinstance(thresholds, (list, tuple)):
+            raise TypeError(f"{type(self).__name__}: thresholds must be one number, for a metric is one, got {thresholds!r}")
+        if top_k is not None and (isinstance(top_k, bool) or not isinstance(top_k, int) or top_k < 1):
+            raise ValueError(f"{type(self).__name__}: top_k must be a positive int, got {top_k!r}")
+        self.thresholds, self.top_k, self.class_id = thresholds, top_k, class_id
+        self._levels = [(0.5 if top_k is None else np.finfo(np.float64).min) if thresholds is None else float(thresholds)]
         super().__init__(name)
 
     def result(self) -> float:
@@ -249,24 +266,46 @@ class AUC(_Confusion):
     ----------
     num_thresholds : int
     curve : "ROC" or "PR"
-        The second is interpolated after Davis & Goadrich (ICML 2006).
+        Recall over the rate of false positives, or precision over recall.
+    summation_method : "interpolation", "minoring" or "majoring"
+        Between two thresholds: the trapezium (for "PR" after Davis & Goadrich, ICML 2006), or the lower or the higher end.
     name : str, optional
+    thresholds : list of float, optional
+        From 0 to 1, in the place of `num_thresholds` evenly spaced ones; what is below and above all is added.
+    from_logits : bool
+        Whether y_pred goes into a sigmoid first.
     """
 
-    def __init__(self, num_thresholds: int = 200, curve: str = "ROC", *, name: str | None = None) -> None:
+    def __init__(
+        self, num_thresholds: int = 200, curve: str = "ROC", summation_method: str = "interpolation",
+        name: str | None = None, *, thresholds: Sequence[float] | None = None, from_logits: bool = False,
+    ) -> None:  # fmt: skip
+        if thresholds is not None:
+            num_thresholds = len(thresholds) + 2
+            if not thresholds or not all(0 <= t <= 1 for t in thresholds):
+                raise ValueError(f"AUC: thresholds must be numbers from 0 to 1, at least one, got {thresholds!r}")
+        if summation_method not in ("interpolation", "minoring", "majoring"):
+            raise ValueError(
+                f"AUC: summation_method must be 'interpolation', 'minoring' or 'majoring', got {summation_method!r}"
+            )
         if num_thresholds < 3:
             raise ValueError(f"AUC: num_thresholds must be at least 3, got {num_thresholds!r}")
         if curve not in ("ROC", "PR"):
             raise ValueError(f"AUC: curve must be 'ROC' or 'PR', got {curve!r}")
-        self.num_thresholds, self.curve = num_thresholds, curve
-        self._levels = [-1e-7, *(i / (num_thresholds - 1) for i in range(1, num_thresholds - 1)), 1 + 1e-7]
+        self.num_thresholds, self.curve, self.summation_method = num_thresholds, curve, summation_method
+        self.thresholds, self.from_logits = None if thresholds is None else [float(t) for t in thresholds], bool(from_logits)
+        inner = (i / (num_thresholds - 1) for i in range(1, num_thresholds - 1)) if thresholds is None else sorted(thresholds)
+        self._levels = [-1e-7, *inner, 1 + 1e-7]
         super().__init__(name or "auc")
 
     def result(self) -> float:
         tp, fp, tn, fn = self.true_positives, self.false_positives, self.true_negatives, self.false_negatives
-        if self.curve == "ROC":
-            recall, fallout = _divided(tp, tp + fn), _divided(fp, fp + tn)
-            return float(((fallout[:-1] - fallout[1:]) * (recall[:-1] + recall[1:]) / 2).sum())
+        recall = _divided(tp, tp + fn)
+        if self.curve == "ROC" or self.summation_method != "interpolation":
+            x, y = (_divided(fp, fp + tn), recall) if self.curve == "ROC" else (recall, _divided(tp, tp + fp))
+            between = {"interpolation": (y[:-1] + y[1:]) / 2, "minoring": np.minimum(y[:-1], y[1:]),
+                       "majoring": np.maximum(y[:-1], y[1:])}[self.summation_method]  # fmt: skip
+            return float(((x[:-1] - x[1:]) * between).sum())
         chosen = tp + fp
         gained, more = tp[:-1] - tp[1:], chosen[:-1] - chosen[1:]
         slope = _divided(gained, more)

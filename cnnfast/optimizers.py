@@ -180,21 +180,24 @@ class Adam(Optimizer):
         Memory of the two means, below 1.
     epsilon : float
         Added to the root of the second, positive.
+    amsgrad : bool
+        Divide by the root of the largest second mean so far (Reddi et al., ICLR 2018).
     """
 
-    slots = ("momentum", "velocity")
-
     def __init__(
-        self, learning_rate: Any = 0.001, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-7, *,
-        weight_decay: float | None = None, **options: Any,
+        self, learning_rate: Any = 0.001, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-7,
+        amsgrad: bool = False, *, weight_decay: float | None = None, **options: Any,
     ) -> None:  # fmt: skip
         super().__init__(learning_rate, weight_decay=weight_decay, **options)
+        self.amsgrad = bool(amsgrad)
+        self.slots = ("momentum", "velocity", "velocity_hat") if self.amsgrad else ("momentum", "velocity")
         self.beta_1, self.beta_2 = _below_one(self, "beta_1", beta_1), _below_one(self, "beta_2", beta_2)
         self.epsilon = _number(self, "epsilon", epsilon)
 
     def step(self, data: np.ndarray, grad: np.ndarray, learning_rate: float, *state: np.ndarray) -> None:
+        largest = state[2] if self.amsgrad else None
         ops.adam_step(
-            data, grad, *state, lr=learning_rate, beta_1=self.beta_1, beta_2=self.beta_2, eps=self.epsilon,
+            data, grad, *state[:2], largest=largest, lr=learning_rate, beta_1=self.beta_1, beta_2=self.beta_2, eps=self.epsilon,
             step=self.iterations, weight_decay=self.weight_decay or 0.0,
         )  # fmt: skip
 
@@ -204,9 +207,9 @@ class AdamW(Adam):
 
     def __init__(
         self, learning_rate: Any = 0.001, weight_decay: float | None = 0.004, beta_1: float = 0.9, beta_2: float = 0.999,
-        epsilon: float = 1e-7, **options: Any,
+        epsilon: float = 1e-7, amsgrad: bool = False, **options: Any,
     ) -> None:  # fmt: skip
-        super().__init__(learning_rate, beta_1, beta_2, epsilon, weight_decay=weight_decay, **options)
+        super().__init__(learning_rate, beta_1, beta_2, epsilon, amsgrad=amsgrad, weight_decay=weight_decay, **options)
 
 
 class RMSprop(Optimizer):
@@ -222,22 +225,26 @@ class RMSprop(Optimizer):
         Below 1.
     epsilon : float
         Added to the mean, positive.
+    centered : bool
+        Divide by the root of the gradient's variance instead: its running mean is squared and taken off.
     """
 
     def __init__(
-        self, learning_rate: Any = 0.001, rho: float = 0.9, momentum: float = 0.0, epsilon: float = 1e-7, *,
-        weight_decay: float | None = None, **options: Any,
+        self, learning_rate: Any = 0.001, rho: float = 0.9, momentum: float = 0.0, epsilon: float = 1e-7,
+        centered: bool = False, *, weight_decay: float | None = None, **options: Any,
     ) -> None:  # fmt: skip
         super().__init__(learning_rate, weight_decay=weight_decay, **options)
         self.rho = _below_one(self, "rho", rho)
         self.momentum = _below_one(self, "momentum", momentum)
         self.epsilon = _number(self, "epsilon", epsilon)
-        self.slots = ("velocity", "momentum") if self.momentum else ("velocity",)
+        self.centered = bool(centered)
+        self.slots = ("velocity", *(["momentum"] * bool(self.momentum)), *(["average_gradient"] * self.centered))
 
     def step(self, data: np.ndarray, grad: np.ndarray, learning_rate: float, *state: np.ndarray) -> None:
+        kept = dict(zip(self.slots, state))
         ops.rmsprop_step(
-            data, grad, *state, lr=learning_rate, rho=self.rho, eps=self.epsilon, momentum=self.momentum,
-            weight_decay=self.weight_decay or 0.0,
+            data, grad, kept["velocity"], kept.get("momentum"), mean=kept.get("average_gradient"), lr=learning_rate,
+            rho=self.rho, eps=self.epsilon, momentum=self.momentum, weight_decay=self.weight_decay or 0.0,
         )  # fmt: skip
 
 

@@ -32,17 +32,25 @@ class Parameter:
     trainable : bool
         False for moving averages, which no gradient changes.
     regularizer : Regularizer or None
+    constraint : Constraint or None
+        What the values are put through after each step.
     """
 
-    __slots__ = ("data", "grad", "initializer", "name", "regularizer", "shape", "trainable")
+    __slots__ = ("constraint", "data", "grad", "initializer", "name", "regularizer", "shape", "trainable")
 
     def __init__(
-        self, name: str, shape: tuple[int, ...], initializer: Initializer, trainable: bool = True, regularizer: Any = None
-    ) -> None:
+        self, name: str, shape: tuple[int, ...], initializer: Initializer, trainable: bool = True, regularizer: Any = None,
+        constraint: Any = None,
+    ) -> None:  # fmt: skip
         self.name, self.shape, self.initializer = name, shape, initializer
-        self.trainable, self.regularizer = trainable, regularizer
+        self.trainable, self.regularizer, self.constraint = trainable, regularizer, constraint
         self.data: np.ndarray = None  # type: ignore[assignment]  # None until the network is built
         self.grad: np.ndarray = None  # type: ignore[assignment]  # None until it is trained
+
+    def constrain(self) -> None:
+        """Put the values through the constraint, if there is one."""
+        if self.constraint is not None:
+            self.data[...] = self.constraint(self.data)
 
     @property
     def size(self) -> int:
@@ -58,10 +66,10 @@ class Parameter:
 
     def __getstate__(self) -> tuple[Any, ...]:
         data = None if self.data is None else self.data.copy()
-        return self.name, self.shape, self.initializer, self.trainable, self.regularizer, data
+        return self.name, self.shape, self.initializer, self.trainable, self.regularizer, self.constraint, data
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        self.name, self.shape, self.initializer, self.trainable, self.regularizer, self.data = state
+        self.name, self.shape, self.initializer, self.trainable, self.regularizer, self.constraint, self.data = state
         self.grad = None  # type: ignore[assignment]
 
 

@@ -804,19 +804,24 @@ def sgd_step(param, grad, velocity=None, *, lr, momentum=0.0, nesterov=False, we
     param += momentum * velocity - lr * grad if nesterov else velocity
 
 
-def adam_step(param, grad, m, v, *, lr, beta_1, beta_2, eps, step, weight_decay=0.0):
+def adam_step(param, grad, m, v, *, lr, beta_1, beta_2, eps, step, weight_decay=0.0, largest=None):
     """`step` counts from 1."""
     param -= param * (weight_decay * lr)
     m += (grad - m) * (1 - beta_1)
     v += (grad * grad - v) * (1 - beta_2)
+    if largest is not None:
+        v = np.maximum(largest, v, out=largest)
     param -= lr * math.sqrt(1 - beta_2**step) / (1 - beta_1**step) * m / (np.sqrt(v) + eps)
 
 
-def rmsprop_step(param, grad, v, velocity=None, *, lr, rho, eps, momentum=0.0, weight_decay=0.0):
+def rmsprop_step(param, grad, v, velocity=None, *, lr, rho, eps, momentum=0.0, weight_decay=0.0, mean=None):
     param -= param * (weight_decay * lr)
     v *= rho
     v += (1 - rho) * grad * grad
-    increment = lr * grad / np.sqrt(v + eps)
+    if mean is not None:
+        mean *= rho
+        mean += (1 - rho) * grad
+    increment = lr * grad / np.sqrt((v if mean is None else np.maximum(v - mean * mean, 0)) + eps)
     if velocity is None:
         param -= increment
         return

@@ -330,6 +330,8 @@ class Trainer(_Base):
             optimizer.clip(grad, block.parts(trainable))
             with uninterrupted(), self._lock.writing():
                 optimizer.apply(block.data, grad, runs)
+                for parameter in trainable:
+                    parameter.constrain()
                 step.finish()
                 self._clock.step += 1
             predictions = self._predictions(outputs, is_twin) if scores.identifiers else None

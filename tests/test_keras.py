@@ -11,7 +11,7 @@ from gradients import randomize
 from layer_cases import CASES
 
 import cnnfast
-from cnnfast import callbacks, initializers, layers, losses, metrics, optimizers, regularizers, schedules
+from cnnfast import callbacks, constraints, initializers, layers, losses, metrics, optimizers, regularizers, schedules
 
 pytestmark = [
     pytest.mark.nightly,
@@ -22,7 +22,9 @@ OPTIMIZERS = {
     "Nesterov": lambda o, s: o.SGD(0.05, momentum=0.9, nesterov=True, weight_decay=0.01),
     "Adam": lambda o, s: o.Adam(0.003),
     "AdamW": lambda o, s: o.AdamW(0.003, clipnorm=1.0),
+    "AMSGrad": lambda o, s: o.Adam(0.003, amsgrad=True),
     "RMSprop": lambda o, s: o.RMSprop(0.003, momentum=0.5),
+    "centered": lambda o, s: o.RMSprop(0.003, centered=True),
     "clip": lambda o, s: o.SGD(0.05, global_clipnorm=0.5),
     "value": lambda o, s: o.SGD(0.05, clipvalue=0.01),
     "average": lambda o, s: o.SGD(0.05, use_ema=True, ema_momentum=0.8),
@@ -90,6 +92,41 @@ def test_training_is_that_of_keras(keras, optimizer, rng):
         np.testing.assert_allclose(a, b, atol=1e-5)
 
 
+@pytest.mark.parametrize("name, config", [("MaxNorm", {"max_value": 1.5, "axis": [0, 1, 2]}), ("NonNeg", {}),
+                                          ("UnitNorm", {"axis": 1}), ("MinMaxNorm", {"min_value": 1.0, "max_value": 2.0, "rate": 0.5})])
+def test_constraints_are_those_of_keras(keras, name, config, rng):
+    w = rng.standard_normal((3, 3, 4, 5)).astype(np.float32)
+    theirs = np.asarray(getattr(keras.constraints, name)(**config)(w))
+    np.testing.assert_allclose(getattr(constraints, name)(**config)(w), theirs, rtol=1e-6)
+
+
+def test_options_of_losses_and_metrics_are_those_of_keras(keras, rng):
+    p, labels = rng.random((60, 4)).astype(np.float32), rng.integers(0, 4, 60)
+    p /= p.sum(1, keepdims=True)
+    weight = rng.random(60).astype(np.float32)
+    for reduction in ("sum_over_batch_size", "sum"):
+        for y in (labels, np.where(labels == 2, 7, labels)):
+            config = dict(ignore_class=2 if y is labels else 7, reduction=reduction)
+            ours, theirs = (library.SparseCategoricalCrossentropy(**config) for library in (losses, keras.losses))
+            np.testing.assert_allclose(ours(y, p), theirs(y, p), rtol=1e-5)
+            np.testing.assert_allclose(ours(y, p, weight), theirs(y, p, sample_weight=weight), rtol=1e-5)
+    one_hot = np.eye(4, dtype=np.float32)[labels]
+    for name, config in [("Precision", dict(top_k=2)), ("Recall", dict(top_k=2, thresholds=0.3)), ("Recall", dict(top_k=1, class_id=1)),
+                         *(("AUC", dict(curve=curve, summation_method=method, thresholds=[0.3, 0.2, 0.5]))
+                           for curve in ("ROC", "PR") for method in ("interpolation", "minoring", "majoring")),
+                         ("AUC", dict(from_logits=True))]:  # fmt: skip
+        ours, theirs = (getattr(library, name)(**config) for library in (metrics, keras.metrics))
+        for metric in (ours, theirs):
+            metric.update_state(one_hot, p)
+        np.testing.assert_allclose(ours.result(), theirs.result(), atol=1e-5, err_msg=f"{name} {config}")
+
+
+@pytest.mark.parametrize("config", [dict(max_value=6.0), dict(max_value=2.0, negative_slope=0.2, threshold=0.5), dict(threshold=1.0)])
+def test_relu_is_that_of_keras(keras, config, rng):
+    x = (3 * rng.standard_normal((50, 40))).astype(np.float32)
+    np.testing.assert_allclose(layers.ReLU(**config)(x), np.asarray(keras.layers.ReLU(**config)(x)), atol=1e-6)
+
+
 # --- signatures ----------------------------------------------------------------------------------------------------------
 
 OWN = {"Layer", "Input", "Parallel", "Residual", "Sigmoid"}  # not in Keras, or of another form there
@@ -105,6 +142,7 @@ MODULES = [
     (optimizers, "optimizers", sorted({c.__name__ for c in optimizers.TABLE.values()})),
     (schedules, "optimizers.schedules", sorted({c.__name__ for c in schedules.TABLE.values()})),
     (regularizers, "regularizers", ["L1", "L2", "L1L2"]),
+    (constraints, "constraints", ["MaxNorm", "MinMaxNorm", "NonNeg", "UnitNorm"]),
     (initializers, "initializers", ["HeNormal", "GlorotUniform", "VarianceScaling", "Constant", "RandomNormal"]),
 ]
 

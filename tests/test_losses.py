@@ -18,6 +18,9 @@ CASES = {
     "categorical smooth": (lambda: losses.CategoricalCrossentropy(label_smoothing=0.1), P),
     "sparse": (losses.SparseCategoricalCrossentropy, "labels"),
     "sparse logits": (lambda: losses.SparseCategoricalCrossentropy(from_logits=True), "labels"),
+    "sparse ignoring": (lambda: losses.SparseCategoricalCrossentropy(ignore_class=1), "labels"),
+    "sparse logits ignoring, summed": (
+        lambda: losses.SparseCategoricalCrossentropy(True, 0, reduction="sum"), "labels"),
     "binary": (lambda: losses.BinaryCrossentropy(label_smoothing=0.1), P),
     "binary logits": (lambda: losses.BinaryCrossentropy(from_logits=True), "logits"),
 }
@@ -62,6 +65,28 @@ def test_values():
     smooth = losses.CategoricalCrossentropy(label_smoothing=0.1)
     assert smooth(np.eye(3)[[1]], np.array([[0.2, 0.5, 0.3]])) == pytest.approx(
         -(0.1 / 3 * np.log(0.2 * 0.3) + (0.9 + 0.1 / 3) * np.log(0.5)))  # fmt: skip
+
+
+def test_ignored_labels_cost_nothing():
+    """The mean is that of the others; the ignored label need be no class, and its outputs may be anything."""
+    p = np.array([[0.2, 0.8], [0.0, 1.0], [0.6, 0.4], [0.5, 0.5]])
+    y = np.array([1, 255, 0, 255])
+    loss = losses.SparseCategoricalCrossentropy(ignore_class=255)
+    assert loss(y, p) == pytest.approx(-np.log([0.8, 0.6]).mean())
+    assert loss(y, p, np.array([1.0, 9.0, 3.0, 9.0])) == pytest.approx(-(np.log(0.8) + 3 * np.log(0.6)) / 2)
+    assert losses.SparseCategoricalCrossentropy(ignore_class=-1, reduction="sum")(
+        np.array([1, -1, 0, -1]), p) == pytest.approx(-np.log([0.8, 0.6]).sum())  # fmt: skip
+    assert loss(np.full(4, 255), p) == 0
+    values, saved = loss.forward(y, p)
+    assert not loss.backward(loss.reduce(values, None)[1], saved)[[1, 3]].any()
+    with pytest.raises(ValueError, match="label 254 at index 0 is outside"):
+        loss.targets(np.array([254, 0, 0, 0]), p.shape, p.dtype)
+    with pytest.raises(TypeError, match="ignore_class must be an int, got 1.5"):
+        losses.SparseCategoricalCrossentropy(ignore_class=1.5)
+    with pytest.raises(ValueError, match="ignore_class has no reduction 'mean_with_sample_weight'"):
+        losses.SparseCategoricalCrossentropy(ignore_class=1, reduction="mean_with_sample_weight")
+    twin = losses.get({"class_name": "SparseCategoricalCrossentropy", "config": loss.get_config()})
+    assert twin.ignore_class == 255
 
 
 def test_reductions():

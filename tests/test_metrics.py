@@ -62,6 +62,48 @@ def test_precision_and_recall(scored):
     assert metrics.Precision()(np.zeros((3, 1)), np.zeros((3, 1))) == 0
 
 
+def test_precision_and_recall_of_the_largest(scored):
+    labels, one_hot, p, _ = scored
+    best = np.argsort(-p, 1, kind="stable")[:, :2]
+    chosen = np.zeros((200, 4), bool)
+    np.put_along_axis(chosen, best, True, 1)
+    hits = (chosen & (one_hot > 0)).sum()
+    assert in_batches(metrics.Precision(top_k=2), labels, p) == pytest.approx(hits / 400)
+    assert in_batches(metrics.Recall(top_k=2), one_hot, p) == pytest.approx(hits / 200)
+    both = (chosen & (p > 0.3))[:, 1]
+    assert in_batches(metrics.Precision(0.3, 2, 1), labels, p) == pytest.approx((both & (labels == 1)).sum() / both.sum())
+    with pytest.raises(ValueError, match="Recall: top_k must be a positive int, got 0"):
+        metrics.Recall(top_k=0)
+    with pytest.raises(TypeError, match="Precision: thresholds must be one number"):
+        metrics.Precision([0.2, 0.5])
+
+
+def test_auc_by_other_sums(scored):
+    """Step by step from the definition, over thresholds of one's own."""
+    labels, _, p, _ = scored
+    y, score, thresholds = labels == 1, p[:, 1], [0.7, 0.2, 0.5]
+    levels = [-1e-7, 0.2, 0.5, 0.7, 1 + 1e-7]
+    tp, fp = (np.array([(kind & (score > level)).sum() for level in levels]) for kind in (y, ~y))
+    recall, fallout, precision = tp / y.sum(), fp / (~y).sum(), tp / np.maximum(tp + fp, 1)
+    for method, between in (("interpolation", lambda v: (v[:-1] + v[1:]) / 2), ("minoring", lambda v: np.minimum(v[:-1], v[1:])),
+                            ("majoring", lambda v: np.maximum(v[:-1], v[1:]))):  # fmt: skip
+        roc = metrics.AUC(summation_method=method, thresholds=thresholds)
+        expected = ((fallout[:-1] - fallout[1:]) * between(recall)).sum()
+        assert in_batches(roc, y[:, None], score[:, None]) == pytest.approx(expected)
+        if method != "interpolation":
+            pr = metrics.AUC(curve="PR", summation_method=method, thresholds=thresholds)
+            expected = ((recall[:-1] - recall[1:]) * between(precision)).sum()
+            assert in_batches(pr, y[:, None], score[:, None]) == pytest.approx(expected)
+    logits = np.log(score / (1 - score))[:, None]
+    assert in_batches(metrics.AUC(from_logits=True), y[:, None], logits) == pytest.approx(
+        in_batches(metrics.AUC(), y[:, None], score[:, None]))  # fmt: skip
+    twin = metrics.get({"class_name": "AUC", "config": roc.get_config()})
+    assert in_batches(twin, y[:, None], score[:, None]) == roc.result()
+    for bad in (dict(summation_method="simpson"), dict(thresholds=[]), dict(thresholds=[0.5, 2])):
+        with pytest.raises(ValueError, match="AUC: .* must be"):
+            metrics.AUC(**bad)
+
+
 def test_auc(scored):
     labels, _, p, w = scored
     y, score = (labels == 1).astype(int), p[:, 1]

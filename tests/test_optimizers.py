@@ -17,6 +17,13 @@ STEPS = {
              lambda p, g, s, t: reference.adam_step(p, g, *s, lr=0.01, beta_1=0.8, beta_2=0.99, eps=1e-6, step=t)),
     "AdamW": (lambda: optimizers.AdamW(0.01), lambda p, g, s, t: reference.adam_step(
         p, g, *s, lr=0.01, beta_1=0.9, beta_2=0.999, eps=1e-7, step=t, weight_decay=0.004)),
+    "AMSGrad": (lambda: optimizers.Adam(0.01, amsgrad=True), lambda p, g, s, t: reference.adam_step(
+        p, g, *s[:2], lr=0.01, beta_1=0.9, beta_2=0.999, eps=1e-7, step=t, largest=s[2])),
+    "RMSprop centered": (lambda: optimizers.RMSprop(0.01, centered=True), lambda p, g, s, t: reference.rmsprop_step(
+        p, g, s[0], lr=0.01, rho=0.9, eps=1e-7, mean=s[1])),
+    "RMSprop centered momentum": (lambda: optimizers.RMSprop(0.01, 0.8, 0.5, centered=True),
+                                  lambda p, g, s, t: reference.rmsprop_step(
+        p, g, s[0], s[1], lr=0.01, rho=0.8, eps=1e-7, momentum=0.5, mean=s[2])),
     "RMSprop": (lambda: optimizers.RMSprop(0.01),
                 lambda p, g, s, t: reference.rmsprop_step(p, g, s[0], lr=0.01, rho=0.9, eps=1e-7)),
     "RMSprop momentum": (lambda: optimizers.RMSprop(0.01, 0.8, 0.5), lambda p, g, s, t: reference.rmsprop_step(
@@ -51,7 +58,7 @@ def test_formula_over_many_steps(name, rng):
 def test_names():
     for name, cls in (("adam", "Adam"), ("AdamW", "AdamW"), ("sgd", "SGD"), ("SGD", "SGD"), ("rmsprop", "RMSprop")):
         assert type(optimizers.get(name)).__name__ == cls
-    for optimizer in (optimizers.SGD(0.3, 0.5), optimizers.AdamW(), optimizers.RMSprop(rho=0.5)):
+    for optimizer in (optimizers.SGD(0.3, 0.5), optimizers.AdamW(), optimizers.AdamW(amsgrad=True), optimizers.RMSprop(rho=0.5)):
         assert type(optimizer).from_config(optimizer.get_config()).get_config() == optimizer.get_config()
     defaults = [optimizers.SGD(), optimizers.Adam(), optimizers.AdamW(), optimizers.RMSprop()]
     assert [o.learning_rate for o in defaults] == [0.01, 0.001, 0.001, 0.001]

@@ -129,10 +129,10 @@ class Layer(Configurable):
 
     def add_weight(
         self, name: str, shape: Sequence[int], initializer: Any = "glorot_uniform", trainable: bool = True,
-        regularizer: Any = None,
+        regularizer: Any = None, constraint: Any = None,
     ) -> Parameter:  # fmt: skip
         """Declare a weight: what `create_weights` calls."""
-        parameter = Parameter(name, tuple(shape), initializers.get(initializer), trainable, regularizer)
+        parameter = Parameter(name, tuple(shape), initializers.get(initializer), trainable, regularizer, constraint)
         self._parameters.append(parameter)
         return parameter
 

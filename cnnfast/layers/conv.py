@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import activations, initializers, ops, regularizers
+from .. import activations, constraints, initializers, ops, regularizers
 from ..activations import ActivationFunction
 from ._arguments import Shape, choice, flag, pair, whole
 from ._arguments import data_format as format_of
@@ -33,6 +33,7 @@ class Conv2D(Layer):
     use_bias : bool
     kernel_initializer, bias_initializer : str or Initializer
     kernel_regularizer, bias_regularizer : str or Regularizer, optional
+    kernel_constraint, bias_constraint : str or Constraint, optional
     **kwargs
         name, trainable, dtype.
     """
@@ -44,7 +45,8 @@ class Conv2D(Layer):
         self, filters: int, kernel_size: Any, strides: Any = (1, 1), padding: str = "valid",
         data_format: str | None = None, dilation_rate: Any = (1, 1), groups: int = 1, activation: Any = None,
         use_bias: bool = True, kernel_initializer: Any = "glorot_uniform", bias_initializer: Any = "zeros",
-        kernel_regularizer: Any = None, bias_regularizer: Any = None, **kwargs: Any,
+        kernel_regularizer: Any = None, bias_regularizer: Any = None, *, kernel_constraint: Any = None,
+        bias_constraint: Any = None, **kwargs: Any,
     ) -> None:  # fmt: skip
         super().__init__(**kwargs)
         self.filters = whole(self, "filters", filters)
@@ -62,13 +64,15 @@ class Conv2D(Layer):
         self.bias_initializer = initializers.get(bias_initializer)
         self.kernel_regularizer = regularizers.get(kernel_regularizer)
         self.bias_regularizer = regularizers.get(bias_regularizer)
+        self.kernel_constraint = constraints.get(kernel_constraint)
+        self.bias_constraint = constraints.get(bias_constraint)
 
     def create_weights(self, input_shape: Shape) -> None:
         cin = self._input_channels(input_shape)
         if cin % self.groups:
             raise ValueError(f'layer "{self.name}": {cin} input channels are no multiple of groups={self.groups}')
         shape = (*self.kernel_size, cin // self.groups, self.filters)
-        self.kernel = self.add_weight("kernel", shape, self.kernel_initializer, regularizer=self.kernel_regularizer)
+        self._add_kernel(shape)
         self._add_bias(self.filters)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
@@ -111,12 +115,19 @@ class Conv2D(Layer):
     def _bias(self) -> np.ndarray | None:
         return None if self.bias is None else self.bias.data
 
+    def _add_kernel(self, shape: tuple[int, ...]) -> None:
+        self.kernel = self.add_weight(
+            "kernel", shape, self.kernel_initializer, regularizer=self.kernel_regularizer,
+            constraint=self.kernel_constraint,
+        )  # fmt: skip
+
     def _add_bias(self, size: int) -> None:
-        self.bias = (
-            self.add_weight("bias", (size,), self.bias_initializer, regularizer=self.bias_regularizer)
-            if self.use_bias
-            else None
-        )
+        self.bias = None
+        if self.use_bias:
+            self.bias = self.add_weight(
+                "bias", (size,), self.bias_initializer, regularizer=self.bias_regularizer,
+                constraint=self.bias_constraint,
+            )  # fmt: skip
 
     def _input_channels(self, input_shape: Shape) -> int:
         cin = channels(input_shape, self.data_format)

@@ -25,7 +25,7 @@ class Conv2DTranspose(Conv2D):
     output_padding : int or (int, int), optional
         Less than `strides`. ``height' = (height - 1) * stride + kernel + output_padding`` for "valid"; for "same", 1 or 0
         (an odd or an even kernel) in the place of `kernel`.
-    kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer
+    kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer, kernel_constraint, bias_constraint
         As for `Conv2D`.
     """
 
@@ -33,12 +33,13 @@ class Conv2DTranspose(Conv2D):
         self, filters: int, kernel_size: Any, strides: Any = (1, 1), padding: str = "valid",
         output_padding: Any = None, data_format: str | None = None, dilation_rate: Any = (1, 1), activation: Any = None,
         use_bias: bool = True, kernel_initializer: Any = "glorot_uniform", bias_initializer: Any = "zeros",
-        kernel_regularizer: Any = None, bias_regularizer: Any = None, *, name: str | None = None, trainable: bool = True,
-        dtype: Any = None,
+        kernel_regularizer: Any = None, bias_regularizer: Any = None, *, kernel_constraint: Any = None,
+        bias_constraint: Any = None, name: str | None = None, trainable: bool = True, dtype: Any = None,
     ) -> None:  # fmt: skip
         super().__init__(
             filters, kernel_size, strides, padding, data_format, dilation_rate, 1, activation, use_bias,
-            kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer, name=name, trainable=trainable,
+            kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer,
+            kernel_constraint=kernel_constraint, bias_constraint=bias_constraint, name=name, trainable=trainable,
             dtype=dtype,
         )  # fmt: skip
         self.output_padding = None if output_padding is None else pair(self, "output_padding", output_padding, 0)
@@ -49,7 +50,7 @@ class Conv2DTranspose(Conv2D):
 
     def create_weights(self, input_shape: Shape) -> None:
         shape = (*self.kernel_size, self.filters, self._input_channels(input_shape))
-        self.kernel = self.add_weight("kernel", shape, self.kernel_initializer, regularizer=self.kernel_regularizer)
+        self._add_kernel(shape)
         self._add_bias(self.filters)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:

@@ -29,10 +29,11 @@ cdef double _fraction(object value, str func, str name) except? -1.0:
 
 
 cdef int _step(str func, cnf_kernel *kernel, cnf_optimizer *job, double cost, object param, object grad,
-               object m, str m_name, object v, object num_threads) except -1:
+               object m, str m_name, object v, object num_threads, object more=None, str more_name="") except -1:
     """Runs a job whose numbers are set. Arrays whose memory is not plain are stepped in a copy that is written back."""
     cdef cnp.ndarray p, g
-    changing = [(a, name) for a, name in ((param, "param"), (m, m_name), (v, "v")) if a is not None]
+    changing = [(a, name) for a, name in ((param, "param"), (m, m_name), (v, "v"), (more, more_name))
+                if a is not None]
     for i, (a, name) in enumerate(changing):
         for b, other in changing[:i]:
             if share_memory(a, b):
@@ -41,18 +42,20 @@ cdef int _step(str func, cnf_kernel *kernel, cnf_optimizer *job, double cost, ob
     g = as_same(grad, p, func, "grad")
     ma = _plain(m, p, func, m_name) if m is not None else None
     va = _plain(v, p, func, "v") if v is not None else None
+    more_a = _plain(more, p, func, more_name) if more is not None else None
     for a, _ in changing:
         if share_memory(a, g):
             g = <cnp.ndarray>g.copy()
     job.param, job.grad = cnp.PyArray_DATA(p), cnp.PyArray_DATA(g)
     job.m = cnp.PyArray_DATA(<cnp.ndarray>ma) if m is not None else NULL
     job.v = cnp.PyArray_DATA(<cnp.ndarray>va) if v is not None else NULL
+    job.more = cnp.PyArray_DATA(<cnp.ndarray>more_a) if more is not None else NULL
     job.n, job.chunk = cnp.PyArray_SIZE(p), CHUNK
     cdef Py_ssize_t tasks = (job.n + CHUNK - 1) // CHUNK
     cdef int workers = thread_count(num_threads, tasks, cost * job.n, func)
     with nogil:
         run(kernel, job, tasks, workers)
-    for work, a in ((p, param), (ma, m), (va, v)):
+    for work, a in ((p, param), (ma, m), (va, v), (more_a, more)):
         if work is not a:
             a[...] = work
     return 0
@@ -104,11 +107,12 @@ def sgd_step(param, grad, velocity=None, *, lr, momentum=0.0, nesterov=False, we
     _step(func, kernels(_typenum(param)).sgd_step, &job, 0.5, param, grad, velocity, "velocity", None, num_threads)
 
 
-def adam_step(param, grad, m, v, *, lr, beta_1, beta_2, eps, step, weight_decay=0.0, num_threads=None):
+def adam_step(param, grad, m, v, *, lr, beta_1, beta_2, eps, step, weight_decay=0.0, largest=None, num_threads=None):
     """A step of Adam (Kingma & Ba, arXiv 1412.6980), in place; with `weight_decay` of AdamW (arXiv 1711.05101).
 
     ``m += (grad - m) * (1 - beta_1)``, ``v += (grad**2 - v) * (1 - beta_2)``, then
-    ``param -= lr * sqrt(1 - beta_2**step) / (1 - beta_1**step) * m / (sqrt(v) + eps)``.
+    ``param -= lr * sqrt(1 - beta_2**step) / (1 - beta_1**step) * m / (sqrt(v) + eps)``; with `largest`, which is made
+    ``maximum(largest, v)``, that in the place of ``v`` (AMSGrad; Reddi et al., ICLR 2018).
 
     Parameters
     ----------
@@ -128,6 +132,8 @@ def adam_step(param, grad, m, v, *, lr, beta_1, beta_2, eps, step, weight_decay=
         1 for the first step.
     weight_decay : float
         Decoupled: ``param -= param * weight_decay * lr`` comes first.
+    largest : ndarray, optional
+        The largest `v` so far, zeros before the first step; changed.
     num_threads : int, optional
         Exactly so many threads instead of the default.
     """
@@ -142,14 +148,16 @@ def adam_step(param, grad, m, v, *, lr, beta_1, beta_2, eps, step, weight_decay=
     job.decay = _at_least_0(weight_decay, func, "weight_decay") * rate
     if m is None or v is None:
         raise TypeError(f"{func}: m and v must be numpy arrays, got None")
-    _step(func, kernels(_typenum(param)).adam_step, &job, 0.7, param, grad, m, "m", v, num_threads)
+    _step(func, kernels(_typenum(param)).adam_step, &job, 0.7, param, grad, m, "m", v, num_threads,
+          largest, "largest")
 
 
-def rmsprop_step(param, grad, v, velocity=None, *, lr, rho, eps, momentum=0.0, weight_decay=0.0, num_threads=None):
+def rmsprop_step(param, grad, v, velocity=None, *, lr, rho, eps, momentum=0.0, weight_decay=0.0, mean=None, num_threads=None):
     """A step of RMSprop (Hinton's lecture 6e), in place.
 
     ``v = rho * v + (1 - rho) * grad**2`` and ``increment = lr * grad / sqrt(v + eps)``; then ``param -= increment``, or with
-    `velocity` ``velocity = momentum * velocity + increment`` and ``param -= velocity``.
+    `velocity` ``velocity = momentum * velocity + increment`` and ``param -= velocity``. With `mean`,
+    ``mean = rho * mean + (1 - rho) * grad`` and ``v - mean**2`` divides in the place of ``v``.
 
     Parameters
     ----------
@@ -171,6 +179,8 @@ def rmsprop_step(param, grad, v, velocity=None, *, lr, rho, eps, momentum=0.0, w
         In 0 <= momentum < 1.
     weight_decay : float
         Decoupled: ``param -= param * weight_decay * lr`` comes first.
+    mean : ndarray, optional
+        Running mean of the gradient, zeros before the first step; changed.
     num_threads : int, optional
         Exactly so many threads instead of the default.
     """
@@ -186,7 +196,8 @@ def rmsprop_step(param, grad, v, velocity=None, *, lr, rho, eps, momentum=0.0, w
         raise TypeError(f"{func}: v must be a numpy array, got None")
     if velocity is None and job.momentum != 0:
         raise ValueError(f"{func}: velocity must be given if momentum is not 0, got momentum {momentum!r}")
-    _step(func, kernels(_typenum(param)).rmsprop_step, &job, 0.7, param, grad, velocity, "velocity", v, num_threads)
+    _step(func, kernels(_typenum(param)).rmsprop_step, &job, 0.7, param, grad, velocity, "velocity", v, num_threads,
+          mean, "mean")
 
 
 cdef int _typenum(object param) noexcept:

@@ -166,3 +166,50 @@ def test_error(call, error, words):
     with pytest.raises(error, match=words):
         call()
     assert_exact(P, np.ones(4))
+
+
+MORE = [("adam_step", "largest", 2, ADAM[1]), ("rmsprop_step", "mean", 1, RMSPROP[1]), ("rmsprop_step", "mean", 2, RMSPROP_MOMENTUM[0])]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name, more, states, options", MORE)
+def test_amsgrad_and_centered(isa, name, more, states, options, dtype, rng):
+    """Between guards at every tail, and 300 steps of one path, of gradients that shrink."""
+    for n in [*range(20), 67]:
+        at = "start" if n % 2 else "end"
+        arrays = [np.abs(rng.standard_normal(n)).astype(dtype) for _ in range(3 + states)]
+        arrays[2] += 16 * (name == "rmsprop_step")  # a square is not less than the mean's
+        expected = [wide(a) for a in arrays]
+        getattr(ref, name)(*expected[:-1], **step_options(name, options, 3), **{more: expected[-1]})
+        actual = [guarded(a, at, readonly=i == 1) for i, a in enumerate(arrays)]
+        getattr(ops, name)(*actual[:-1], **step_options(name, options, 3), **{more: actual[-1]})
+        for a, e in zip(actual, expected):
+            assert_within(a, e, 16 * np.finfo(dtype).eps * (np.abs(e) + 1))
+    actual = [np.ones(50, dtype), *np.zeros((states + 1, 50), dtype)]
+    expected = [wide(a) for a in actual]
+    for step in range(1, 301):
+        grad = (rng.standard_normal(50) / step).astype(dtype)
+        getattr(ops, name)(actual[0], grad, *actual[1:-1], **step_options(name, options, step), **{more: actual[-1]})
+        getattr(ref, name)(
+            expected[0], wide(grad), *expected[1:-1], **step_options(name, options, step), **{more: expected[-1]}
+        )
+    for a, e in zip(actual, expected):
+        assert_within(a, e, (1e-4 if dtype == np.float32 else 1e-12) * (np.abs(e) + 1))
+
+
+def test_a_steady_gradient_has_no_variance(isa):
+    param, v, mean = np.ones(5, np.float32), np.zeros(5, np.float32), np.zeros(5, np.float32)
+    for _ in range(200):
+        ops.rmsprop_step(param, np.full(5, 300, np.float32), v, lr=1e-6, rho=0.9, eps=1e-7, mean=mean)
+    assert np.isfinite(param).all()
+
+
+@pytest.mark.parametrize("name, more, states, options", MORE)
+def test_more_state_is_checked(name, more, states, options):
+    arrays = [np.ones(6, np.float32) for _ in range(2 + states)]
+    with pytest.raises(ValueError, match=f"{name}: {more} must have the shape of the other arrays"):
+        getattr(ops, name)(*arrays, **step_options(name, options, 1), **{more: np.ones(5, np.float32)})
+    with pytest.raises(ValueError, match=f"{name}: {more} must not overlap param"):
+        getattr(ops, name)(*arrays, **step_options(name, options, 1), **{more: arrays[0]})
+    with pytest.raises(TypeError, match=f"{name}: {more} must be a numpy array"):
+        getattr(ops, name)(*arrays, **step_options(name, options, 1), **{more: [1.0] * 6})
