@@ -124,4 +124,12 @@ typedef struct
   double value; /* of the frame */
 } cnf_pad2d_job;
 
+typedef struct {      /* a job of any kind and how it is shared */
+  cnf_kernel *kernel; /* NULL: nothing to do */
+  void *job;
+  size_t size; /* of the job */
+  ptrdiff_t tasks;
+  int workers; /* threads that may take part: the job has memory for so many */
+} cnf_work;
+
 #endif

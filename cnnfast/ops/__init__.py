@@ -2,10 +2,12 @@
 
 import os as _os
 
-# libgomp lets idle threads spin for milliseconds, which makes every call crawl where others want the CPUs too. About
-# 10 us bridge the gap between two ops. It reads the variable once, when it is loaded; a user's own choice stands.
+from .cpu import pauses as _pauses
+
+# libgomp lets idle threads spin for milliseconds, which makes every call crawl where others want the CPUs too. 20 us bridge
+# the gap between two ops; waking a thread takes 50. It reads the variable once, when it is loaded; a user's choice stands.
 if _spin := not ({"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & set(_os.environ)):
-    _os.environ["GOMP_SPINCOUNT"] = "200"
+    _os.environ["GOMP_SPINCOUNT"] = str(_pauses(20))
 from . import threads as _threads  # noqa: F401
 
 if _spin:

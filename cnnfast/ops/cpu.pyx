@@ -1,6 +1,7 @@
 """Which kernels run: the ISA is chosen once at import, lowered by ``CNNFAST_MAX_ISA``."""
 
 import os
+import time
 from contextlib import contextmanager
 
 from libc.stdint cimport uint32_t, uint64_t
@@ -17,6 +18,17 @@ cdef extern from "cnf.h" nogil:
     int cnf_isa_of(uint32_t leaf1_ecx, uint32_t leaf7_ebx, uint64_t xcr0)
     int cnf_isa_detect()
 
+cdef extern from *:
+    """
+    #ifdef __SSE__
+    #include <xmmintrin.h>
+    static void cnf_pause(void) { _mm_pause(); }
+    #else
+    static void cnf_pause(void) {}
+    #endif
+    """
+    void cnf_pause() nogil
+
 cdef int _best = cnf_isa_detect()
 cdef int _isa = _best
 
@@ -25,6 +37,18 @@ _NAMES = tuple(cnf_isa_names[i].decode() for i in range(CNF_ISA_COUNT))
 
 cdef const cnf_kernels *kernels(int typenum) noexcept nogil:
     return cnf_table[_isa][CNF_F64 if typenum == cnp.NPY_DOUBLE else CNF_F32]
+
+
+def pauses(double microseconds):
+    """How often a waiting loop goes round in that time: a pause takes 10 ns on one CPU and 50 ns on the next."""
+    cdef int _i
+    cdef double best = 1e9
+    for _ in range(5):
+        start = time.perf_counter()
+        for _i in range(200):
+            cnf_pause()
+        best = min(best, time.perf_counter() - start)
+    return max(1, min(100_000, int(microseconds * 1e-6 * 200 / max(best, 1e-9))))
 
 
 def available_isas():

@@ -23,7 +23,7 @@ from cnnfast.ops.cpu cimport (
     kernels
 )
 from cnnfast.ops.memory cimport REST, Arena, allocate_from, empty
-from cnnfast.ops.threads cimport execute, listen, unrepeatable, was_unrepeatable
+from cnnfast.ops.threads cimport cnf_work, execute, listen, unrepeatable, was_unrepeatable
 
 cnp.import_array()
 
@@ -36,27 +36,20 @@ cdef extern from *:
     void cnf_open_tape(void *tape) nogil
     void *cnf_opened_tape() nogil
 
-cdef struct Entry:
-    cnf_kernel *kernel
-    void *job
-    size_t size  # of the job
-    Py_ssize_t tasks
-    int workers
-
 cdef struct Roll:
-    Entry *entries
+    cnf_work *entries
     Py_ssize_t count, room
     bint broken  # something happened that can't be repeated
 
 
 cdef void _note(void *tape, cnf_kernel *kernel, const void *job, size_t size, Py_ssize_t tasks, int workers) noexcept nogil:
     cdef Roll *roll = <Roll *>tape
-    cdef Entry *grown
+    cdef cnf_work *grown
     cdef void *copy
     if kernel == kernels(cnp.NPY_FLOAT).max_pool2d_check or kernel == kernels(cnp.NPY_DOUBLE).max_pool2d_check:
         return  # the indices will be those of the forward pass again
     if roll.count == roll.room:
-        grown = <Entry *>realloc(roll.entries, (roll.room * 2 + 32) * sizeof(Entry))
+        grown = <cnf_work *>realloc(roll.entries, (roll.room * 2 + 32) * sizeof(cnf_work))
         if grown == NULL:
             roll.broken = True
             return
@@ -66,7 +59,7 @@ cdef void _note(void *tape, cnf_kernel *kernel, const void *job, size_t size, Py
         roll.broken = True
         return
     memcpy(copy, job, size)
-    roll.entries[roll.count] = Entry(kernel, copy, size, tasks, workers)
+    roll.entries[roll.count] = cnf_work(kernel, copy, size, tasks, workers)
     roll.count += 1
 
 
@@ -153,20 +146,15 @@ cdef class Tape:
 
     def run(self, Py_ssize_t begin, Py_ssize_t end):
         """Run the jobs of a stretch again, without the GIL."""
-        cdef Py_ssize_t i
-        cdef Entry *entry
         if not 0 <= begin <= end <= self.roll.count:
             raise IndexError(f"Tape.run: there are jobs 0 to {self.roll.count}, got {begin} to {end}")
         with nogil:
-            for i in range(begin, end):
-                entry = &self.roll.entries[i]
-                if entry.kernel != NULL:
-                    execute(entry.kernel, entry.job, entry.tasks, entry.workers)
+            execute(&self.roll.entries[begin], end - begin)
 
     def set_step(self, step):
         """Give the dropout jobs another step to draw by."""
         cdef Py_ssize_t i
-        cdef Entry *entry
+        cdef cnf_work *entry
         for i in range(self.roll.count):
             entry = &self.roll.entries[i]
             if entry.kernel == kernels(cnp.NPY_FLOAT).dropout or entry.kernel == kernels(cnp.NPY_DOUBLE).dropout:
@@ -280,7 +268,7 @@ cdef class Tape:
                 conv.residual, conv.activation, conv.y = norm.residual, norm.activation, norm.y
                 free(norm)
                 self.roll.entries[j] = self.roll.entries[i]  # after its scale is known
-                self.roll.entries[i] = Entry(NULL, NULL, 0, 0, 0)
+                self.roll.entries[i] = cnf_work(NULL, NULL, 0, 0, 0)
                 self.fused += 1
                 return 0
         while self._absorb(i, table, &conv.y, &conv.residual, &conv.activation):

@@ -25,8 +25,16 @@ cdef int thread_count(object num_threads, Py_ssize_t tasks, double work, str fun
 # and then some tasks are not done.
 cdef int run(cnf_kernel *kernel, const cnf_job *job, Py_ssize_t tasks, int workers) except -1 nogil
 
-# The same for a job whose type is forgotten, and recorded nowhere.
-cdef int execute(cnf_kernel *kernel, const void *job, Py_ssize_t tasks, int workers) except -1 nogil
+cdef extern from "cnf.h" nogil:
+    ctypedef struct cnf_work:  # a job whose type is forgotten
+        cnf_kernel *kernel  # NULL: nothing to do
+        void *job
+        size_t size  # of the job
+        Py_ssize_t tasks
+        int workers
+
+# Does many jobs, one after another, and hears signals likewise; recorded nowhere.
+cdef int execute(const cnf_work *work, Py_ssize_t count) except -1 nogil
 
 # Where `run` of this thread also writes down what it does: a function and what it is given first, or NULL.
 ctypedef void (*cnf_listener)(void *tape, cnf_kernel *kernel, const void *job, size_t size, Py_ssize_t tasks,

@@ -1,4 +1,4 @@
-"""The only place where threads are: how many, and the one parallel loop that every op runs its tasks with."""
+"""The only place where threads are: how many, and the one parallel region in which all jobs are done (csrc/crew.h)."""
 
 import os
 import re
@@ -7,57 +7,11 @@ import warnings
 from contextlib import contextmanager
 
 from cpython.exc cimport PyErr_CheckSignals
-from cython.parallel cimport prange, threadid
+from cython.parallel cimport parallel, threadid
+from libc.stdlib cimport calloc, free
 
 cdef extern from *:
     """
-    #include <stddef.h>
-    #include <time.h>
-    /* Kernels round to nearest and keep denormals, unless told to flush them, whatever rules the calling thread has (a library
-     * built with -ffast-math changes them on loading) and its team inherits; they leave rules and flags as they found them. */
-    #ifdef __SSE__
-    #include <xmmintrin.h>
-    static unsigned cnf_kernel_rules = 0x1f80;
-    static void cnf_set_flush(int flush) { cnf_kernel_rules = flush ? 0x1f80 | 0x8040 : 0x1f80; }
-    static unsigned cnf_rules(void) { unsigned before = _mm_getcsr(); _mm_setcsr(cnf_kernel_rules); return before; }
-    static void cnf_restore_rules(unsigned before) { _mm_setcsr(before); }
-    #else
-    static void cnf_set_flush(int flush) { (void)flush; }
-    static unsigned cnf_rules(void) { return 0; }
-    static void cnf_restore_rules(unsigned before) { (void)before; }
-    #endif
-    /* Workers take the tasks of a job one by one, until there are none or the shift is over: then signals are heard. */
-    #define CNF_SHIFT 100 /* milliseconds */
-    typedef struct {
-        void (*kernel)(const void *job, ptrdiff_t task, int worker);
-        const void *job;
-        ptrdiff_t tasks, next;
-        long long end;
-        int over;
-    } cnf_shift;
-    static long long cnf_now(void) {
-        struct timespec t;
-    #ifdef CLOCK_MONOTONIC_COARSE
-        clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
-    #else
-        clock_gettime(CLOCK_MONOTONIC, &t);
-    #endif
-        return t.tv_sec * 1000LL + t.tv_nsec / 1000000;
-    }
-    static void cnf_begin(cnf_shift *shift) {
-        shift->end = shift->tasks > 1 ? cnf_now() + CNF_SHIFT : 0;
-        shift->over = 0;
-    }
-    static void cnf_work(cnf_shift *shift, int worker) {
-        const unsigned before = cnf_rules();
-        ptrdiff_t task;
-        while (!__atomic_load_n(&shift->over, __ATOMIC_RELAXED) &&
-               (task = __atomic_fetch_add(&shift->next, 1, __ATOMIC_RELAXED)) < shift->tasks) {
-            shift->kernel(shift->job, task, worker);
-            if (shift->tasks > 1 && cnf_now() >= shift->end) __atomic_store_n(&shift->over, 1, __ATOMIC_RELAXED);
-        }
-        cnf_restore_rules(before);
-    }
     static _Thread_local void *cnf_listener_now, *cnf_tape_now;
     static void cnf_listen(void *listener, void *tape) { cnf_listener_now = listener; cnf_tape_now = tape; }
     static void *cnf_listening(void) { return cnf_listener_now; }
@@ -113,17 +67,21 @@ cdef extern from *:
     void cnf_set_mark(int mark) nogil
     int cnf_get_mark() nogil
     const int cnf_openmp
-    ctypedef struct cnf_shift:
-        cnf_kernel *kernel
-        const void *job
-        Py_ssize_t tasks, next
-    void cnf_begin(cnf_shift *shift) nogil
-    void cnf_work(cnf_shift *shift, int worker) nogil
-    void cnf_set_flush(int flush)
     void cnf_set_stack(size_t bytes)
     int omp_get_max_threads() nogil
     int cnf_affordable(int workers) nogil
     void cnf_register_fork()
+
+cdef extern from "crew.h" nogil:
+    ctypedef struct cnf_progress:
+        Py_ssize_t next, done
+    ctypedef struct cnf_crew:
+        pass
+    void cnf_set_flush(bint flush)
+    void cnf_crew_open(cnf_crew *crew, const cnf_work *work, cnf_progress *progress, Py_ssize_t count, int threads, int cpus)
+    bint cnf_crew_begin(cnf_crew *crew)
+    void cnf_crew_work(cnf_crew *crew, int worker)
+    void cnf_crew_close(cnf_crew *crew)
 
 cdef int MAX_THREADS = 256 if cnf_openmp else 1
 cdef double NANOSECONDS_PER_THREAD = 15e3  # below this much work for each, waking a thread costs more than it gives
@@ -169,6 +127,7 @@ def _default():
     return max(1, min(available, omp_get_max_threads()))
 
 
+cdef int _cpus = _available()
 cdef int _limit = _default()
 cdef int _openmp_limit = omp_get_max_threads()
 _local = threading.local()
@@ -309,28 +268,47 @@ cdef int run(cnf_kernel *kernel, const cnf_job *job, Py_ssize_t tasks, int worke
     cdef cnf_listener listener = <cnf_listener>cnf_listening()
     if listener != NULL:
         listener(cnf_tape(), kernel, job, sizeof(cnf_job), tasks, workers)
-    return execute(kernel, job, tasks, workers)
+    cdef cnf_work work = cnf_work(kernel, <void *>job, sizeof(cnf_job), tasks, workers)
+    return execute(&work, 1)
 
 
-cdef int execute(cnf_kernel *kernel, const void *job, Py_ssize_t tasks, int workers) except -1 nogil:
-    cdef cnf_shift shift
-    cdef int _worker
+cdef int execute(const cnf_work *work, Py_ssize_t count) except -1 nogil:
+    cdef Py_ssize_t i
+    cdef int workers = 1
+    cdef bint was_at_work = False
+    cdef cnf_crew crew
+    cdef cnf_progress one = cnf_progress(0, 0)
+    cdef cnf_progress *progress = &one
     if _tracing:
         with gil:
-            _ran.add(<size_t>kernel)
+            _ran.update([<size_t>work[i].kernel for i in range(count) if work[i].kernel != NULL])
+    for i in range(count):
+        if work[i].kernel != NULL and work[i].workers > workers:
+            workers = work[i].workers
     if workers > 1:
         workers = cnf_affordable(workers)
-    shift.kernel, shift.job, shift.tasks, shift.next = kernel, job, tasks, 0
-    while True:
-        cnf_begin(&shift)
-        if workers <= 1:
-            cnf_work(&shift, 0)
-        else:
-            for _worker in prange(workers, num_threads=workers, schedule="static"):
-                cnf_work(&shift, threadid())
-        if shift.next >= tasks:
+    if count > 1:
+        progress = <cnf_progress *>calloc(count, sizeof(cnf_progress))
+        if progress == NULL:
+            for i in range(count):
+                execute(&work[i], 1)
             return 0
-        _hear_signals()
+    cnf_crew_open(&crew, work, progress, count, workers, _cpus)
+    try:
+        while cnf_crew_begin(&crew):
+            if was_at_work:
+                _hear_signals()
+            was_at_work = True
+            if workers == 1:
+                cnf_crew_work(&crew, 0)
+            else:
+                with parallel(num_threads=workers):
+                    cnf_crew_work(&crew, threadid())
+    finally:
+        cnf_crew_close(&crew)
+        if count > 1:
+            free(progress)
+    return 0
 
 
 cdef int _hear_signals() except -1 with gil:

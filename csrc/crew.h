@@ -1,0 +1,161 @@
+/* A crew: the threads of one parallel region, going through a list of jobs together. Included where the region is
+ * (ops/threads.pyx) and nowhere else.
+ *
+ * There is no barrier between two jobs. Threads draw the tasks of the job at hand; who finishes the last one does the jobs
+ * after it that are for one thread, and puts the next one at hand. So a thread that is late, asleep or without a CPU holds
+ * nobody up unless it has a task. Waiting threads spin, as the next job comes in microseconds, but not where others want the
+ * CPUs: there the spinning would cost the very time that the other threads wait for. A training step of a small network (27
+ * jobs, 2 threads) takes 0.79 of the time that a region for each job takes.
+ *
+ * Every 100 ms the crew leaves its work between two tasks, so that signals can be heard, and takes it up again. */
+#ifndef CNF_CREW_H
+#define CNF_CREW_H
+
+#include <pthread.h>
+#include <time.h>
+
+#include "cnf.h"
+
+/* Kernels round to nearest and keep denormals, unless told to flush them, whatever rules the calling thread has (a library
+ * built with -ffast-math changes them on loading) and its team inherits; they leave rules and flags as they found them. */
+#ifdef __SSE__
+#include <xmmintrin.h>
+static unsigned cnf_kernel_rules = 0x1f80;
+static void cnf_set_flush(int flush) { cnf_kernel_rules = flush ? 0x1f80 | 0x8040 : 0x1f80; }
+static unsigned cnf_rules(void) {
+  unsigned before = _mm_getcsr();
+  _mm_setcsr(cnf_kernel_rules);
+  return before;
+}
+static void cnf_restore_rules(unsigned before) { _mm_setcsr(before); }
+static void cnf_pause(void) { _mm_pause(); }
+#else
+static void cnf_set_flush(int flush) { (void)flush; }
+static unsigned cnf_rules(void) { return 0; }
+static void cnf_restore_rules(unsigned before) { (void)before; }
+static void cnf_pause(void) {}
+#endif
+
+typedef struct {
+  ptrdiff_t next, done; /* tasks that somebody has drawn, and has finished */
+} cnf_progress;
+
+typedef struct {
+  const cnf_work *work;
+  cnf_progress *progress; /* of each job, from zero */
+  ptrdiff_t count, at;    /* the job at hand */
+  int64_t end;            /* when to leave, or 0 */
+  int leaving;
+  int alone;   /* one thread does everything */
+  int crowded; /* more threads than CPUs */
+  int asleep;
+  pthread_mutex_t mutex;
+  pthread_cond_t news;
+} cnf_crew;
+
+static int64_t cnf_nanoseconds(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return now.tv_sec * (int64_t)1000000000 + now.tv_nsec;
+}
+
+/* The next job from `at` on that is to be drawn from, or `count`; those before it are done. */
+static ptrdiff_t cnf_crew_next(const cnf_crew *crew, ptrdiff_t at) {
+  for (; at < crew->count; at++) {
+    const cnf_work *work = &crew->work[at];
+    if (!work->kernel) continue;
+    if (crew->alone || work->workers > 1) break;
+    for (ptrdiff_t task = 0; task < work->tasks; task++) {
+      work->kernel(work->job, task, 0);
+    }
+  }
+  return at;
+}
+
+static void cnf_crew_open(cnf_crew *crew, const cnf_work *work, cnf_progress *progress, ptrdiff_t count, int threads,
+                          int cpus) {
+  *crew = (cnf_crew){.work = work, .progress = progress, .count = count, .alone = threads<2, .crowded = threads> cpus};
+  pthread_mutex_init(&crew->mutex, NULL);
+  pthread_cond_init(&crew->news, NULL);
+  const unsigned rules = cnf_rules();
+  crew->at = cnf_crew_next(crew, 0);
+  cnf_restore_rules(rules);
+}
+
+static void cnf_crew_close(cnf_crew *crew) {
+  pthread_cond_destroy(&crew->news);
+  pthread_mutex_destroy(&crew->mutex);
+}
+
+/* Before the crew sets to work, and before it does so again. Returns whether there is work. */
+static int cnf_crew_begin(cnf_crew *crew) {
+  const int is_short = crew->at >= crew->count || (crew->count == 1 && crew->work->tasks == 1);
+  crew->end = is_short ? 0 : cnf_nanoseconds() + 100000000;
+  crew->leaving = 0;
+  return crew->at < crew->count;
+}
+
+/* Others want the CPUs: nobody spins for long before this time. */
+static int64_t cnf_crowded_until;
+
+/* Until another job is at hand, or all leave. */
+static void cnf_crew_wait(cnf_crew *crew, ptrdiff_t at) {
+  const int64_t start = cnf_nanoseconds();
+  const int crowded = crew->crowded || start < __atomic_load_n(&cnf_crowded_until, __ATOMIC_RELAXED);
+  const int64_t end = start + (crowded ? 2000 : 200000);
+  for (int64_t last = start, now; last < end; last = now) {
+    for (int i = 0; i < 16; i++) {
+      if (__atomic_load_n(&crew->at, __ATOMIC_ACQUIRE) != at || __atomic_load_n(&crew->leaving, __ATOMIC_ACQUIRE))
+        return;
+      cnf_pause();
+    }
+    now = cnf_nanoseconds();
+    if (now - last > 100000) { /* this thread was not running meanwhile */
+      __atomic_store_n(&cnf_crowded_until, now + 50000000, __ATOMIC_RELAXED);
+    }
+  }
+  pthread_mutex_lock(&crew->mutex);
+  __atomic_fetch_add(&crew->asleep, 1, __ATOMIC_SEQ_CST);
+  while (__atomic_load_n(&crew->at, __ATOMIC_SEQ_CST) == at && !__atomic_load_n(&crew->leaving, __ATOMIC_SEQ_CST)) {
+    pthread_cond_wait(&crew->news, &crew->mutex);
+  }
+  __atomic_fetch_sub(&crew->asleep, 1, __ATOMIC_SEQ_CST);
+  pthread_mutex_unlock(&crew->mutex);
+}
+
+/* After a change, which comes before in the one order of sequentially consistent accesses: who counts as asleep later sees it. */
+static void cnf_crew_wake(cnf_crew *crew) {
+  if (!__atomic_load_n(&crew->asleep, __ATOMIC_SEQ_CST)) return;
+  pthread_mutex_lock(&crew->mutex);
+  pthread_cond_broadcast(&crew->news);
+  pthread_mutex_unlock(&crew->mutex);
+}
+
+/* What each thread of the crew calls. */
+static void cnf_crew_work(cnf_crew *crew, int worker) {
+  const unsigned rules = cnf_rules();
+  ptrdiff_t at;
+  while ((at = __atomic_load_n(&crew->at, __ATOMIC_ACQUIRE)) < crew->count &&
+         !__atomic_load_n(&crew->leaving, __ATOMIC_RELAXED)) {
+    const cnf_work *work = &crew->work[at];
+    cnf_progress *progress = &crew->progress[at];
+    ptrdiff_t task;
+    int is_last = 0;
+    while (worker < work->workers && !is_last && !__atomic_load_n(&crew->leaving, __ATOMIC_RELAXED) &&
+           (task = __atomic_fetch_add(&progress->next, 1, __ATOMIC_RELAXED)) < work->tasks) {
+      work->kernel(work->job, task, worker);
+      is_last = __atomic_add_fetch(&progress->done, 1, __ATOMIC_ACQ_REL) == work->tasks;
+      if (crew->end && cnf_nanoseconds() > crew->end && !__atomic_exchange_n(&crew->leaving, 1, __ATOMIC_SEQ_CST)) {
+        cnf_crew_wake(crew);
+      }
+    }
+    if (is_last) {
+      __atomic_store_n(&crew->at, cnf_crew_next(crew, at + 1), __ATOMIC_SEQ_CST);
+      cnf_crew_wake(crew);
+    } else {
+      cnf_crew_wait(crew, at);
+    }
+  }
+  cnf_restore_rules(rules);
+}
+#endif
