@@ -49,6 +49,12 @@ static inline ptrdiff_t cnf_even_chunk(ptrdiff_t rows, ptrdiff_t most, int worke
   return rows <= most ? rows : cnf_ceil_div(rows, tasks);
 }
 
+/* The most rows a task, that all workers have one though the columns make no more than `shares`. */
+static inline ptrdiff_t cnf_most_rows(ptrdiff_t rows, ptrdiff_t shares, int workers) {
+  const ptrdiff_t most = cnf_ceil_div(rows, cnf_ceil_div(workers, shares));
+  return most < 14 ? 14 : most < CNF_TALL_ROWS ? most : CNF_TALL_ROWS;
+}
+
 enum { CNF_AUTO = -1, CNF_DIRECT = 0, CNF_WINOGRAD = 1 };         /* what a caller may want */
 enum { CNF_WINOGRAD2 = 2, CNF_WINOGRAD4 = 4, CNF_DEPTHWISE = 8 }; /* what else the predicate may choose */
 
@@ -266,12 +272,43 @@ static inline void cnf_conv2d_few_plan(cnf_conv2d_job *job, size_t itemsize, int
       ((strip + (s->k + 1) * columns + product) * itemsize + CNF_STRIP_ROWS * sizeof(void *) + 4095) / 4096 * 4096 + 64;
 }
 
+/* Forward from few channels: windows that overlap are read in the lines they share (conv2d.inc). */
+static inline int cnf_conv2d_lines(const cnf_conv2d *s) {
+  return s->groups == 1 && s->kh * s->kw > 1 && s->kh * s->kw * s->c <= 256 && s->k > 4 && s->ow >= 8 && s->dh == 1 &&
+         s->dw == 1 && s->sh <= s->kh && s->sw <= s->kw;
+}
+
+/* Elements of a line, with its frame and a window that a tile may read too much; lines under so many lines of outputs. */
+static inline ptrdiff_t cnf_conv2d_pitch(const cnf_conv2d *s) {
+  return cnf_ceil_div((s->ow * s->sw + s->kw) * s->c, 16) * 16;
+}
+static inline ptrdiff_t cnf_conv2d_height(const cnf_conv2d *s, ptrdiff_t lines) { return (lines - 1) * s->sh + s->kh; }
+
+static inline void cnf_conv2d_lines_plan(cnf_conv2d_job *job, size_t itemsize, int workers) {
+  const cnf_conv2d *s = &job->shape;
+  const ptrdiff_t most = CNF_TALL_ROWS / s->ow > 4 ? CNF_TALL_ROWS / s->ow : 4, wanted = cnf_ceil_div(workers, s->n);
+  job->row_tasks = cnf_ceil_div(s->oh, most) > wanted ? cnf_ceil_div(s->oh, most) : wanted;
+  job->row_chunk = cnf_ceil_div(s->oh, job->row_tasks);
+  job->row_tasks = cnf_ceil_div(s->oh, job->row_chunk);
+  job->col_chunk = s->k;
+  job->col_tasks = job->splits = 1;
+  job->tasks = s->n * job->row_tasks;
+  job->shared_bytes = 0;
+  const size_t frame = (size_t)(cnf_conv2d_height(s, job->row_chunk) * cnf_conv2d_pitch(s)), panel = 256 * 3 * 16;
+  job->scratch_bytes = cnf_whole_pages((frame + panel) * itemsize + job->row_chunk * s->ow * sizeof(void *));
+}
+
 /* Cuts a pass into tasks and says what workspace it needs. The forward and backward_input cuts may follow `workers`: an
  * output's own sum never crosses a task. The cut of backward_weight is a summation order, so it follows the shape alone. */
 static inline void cnf_conv2d_plan(cnf_conv2d_job *job, int pass, size_t itemsize, int workers) {
   const cnf_conv2d *s = &job->shape;
   const ptrdiff_t kc = 256, columns = (pass == CNF_BACKWARD_INPUT ? s->c : s->k) / s->groups,
                   pixels = s->n * s->oh * s->ow;
+  if (pass == CNF_FORWARD && cnf_conv2d_lines(s)) {
+    cnf_conv2d_lines_plan(job, itemsize, workers);
+    return;
+  }
+  const ptrdiff_t shares = s->groups * cnf_ceil_div(columns, 96); /* so many tasks can the columns make */
   ptrdiff_t rows = pixels;
   job->splits = 1;
   job->shared_bytes = 0;
@@ -292,18 +329,18 @@ static inline void cnf_conv2d_plan(cnf_conv2d_job *job, int pass, size_t itemsiz
     job->row_tasks = 0;
     const ptrdiff_t py_count = s->sh < s->h ? s->sh : s->h, px_count = s->sw < s->w ? s->sw : s->w;
     rows = s->n * cnf_ceil_div(s->h, py_count) * cnf_ceil_div(s->w, px_count); /* of the largest phase */
-    job->row_chunk = cnf_even_chunk(rows, CNF_TALL_ROWS, workers);
+    job->row_chunk = cnf_even_chunk(rows, cnf_most_rows(rows, shares, workers), workers);
     for (ptrdiff_t py = 0; py < py_count; py++)
       for (ptrdiff_t px = 0; px < px_count; px++)
         job->row_tasks +=
             cnf_ceil_div(s->n * cnf_ceil_div(s->h - py, s->sh) * cnf_ceil_div(s->w - px, s->sw), job->row_chunk);
   } else {
-    job->row_chunk = cnf_even_chunk(rows, CNF_TALL_ROWS, workers);
+    job->row_chunk = cnf_even_chunk(rows, cnf_most_rows(rows, shares, workers), workers);
     job->row_tasks = cnf_ceil_div(rows, job->row_chunk);
   }
   if (pass != CNF_BACKWARD_WEIGHT) {
-    /* few rows: share the columns out too, though each share gathers the strip again */
-    const ptrdiff_t wanted = workers > 1 ? cnf_ceil_div(4 * workers, job->row_tasks * s->groups) : 1;
+    /* few rows: share the columns out too, a share a worker, for each gathers the strip again */
+    const ptrdiff_t wanted = cnf_ceil_div(workers, job->row_tasks * s->groups);
     job->col_tasks = cnf_ceil_div(columns, 96) < wanted ? cnf_ceil_div(columns, 96) : wanted;
   }
   job->col_chunk = cnf_ceil_div(cnf_ceil_div(columns, job->col_tasks), 16) * 16;

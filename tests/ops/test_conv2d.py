@@ -164,6 +164,10 @@ SHAPES = [
     Case((1, 64, 64, 8), (3, 3, 8, 8), padding=1),
     Case((9, 6, 6, 3), (3, 3, 3, 4), padding="same_lower", stride=2),  # more images than a reduction chunk
     Case((17, 4, 4, 2), (2, 2, 2, 2)),
+    Case((2, 11, 30, 3), (7, 7, 3, 9), stride=2, padding=3),  # few channels: the lines are shared, not gathered
+    Case((1, 9, 23, 1), (5, 5, 1, 6), padding=((0, 3), (4, 1))),
+    Case((3, 8, 33, 5), (2, 4, 5, 50), stride=(2, 3)),
+    Case((1, 20, 9, 28), (3, 3, 28, 33), padding=2),
 ]
 
 
@@ -372,6 +376,7 @@ BITS = [
     Case((3, 30, 15, 70), (5, 5, 1, 70), padding=2, groups=70),
     Case((5, 9, 9, 12), (3, 3, 6, 8), padding=1, groups=2, data_format="channels_first"),
     Case((1, 56, 56, 16), (3, 3, 16, 16), padding="same"),
+    Case((3, 40, 21, 2), (5, 3, 2, 20), stride=(3, 1), padding=2),
     Case((2, 64, 40, 3), (3, 3, 3, 300), padding=1),  # few input channels: bands of rows that share output rows
     Case((2, 12, 13, 40), (3, 3, 40, 100), padding=1),  # up to 3 threads each transform all tiles, 5 share them
 ]
