@@ -85,7 +85,7 @@ static inline int cnf_conv2d_algorithm(const cnf_conv2d *s, int pass, int wanted
   const double oh = pass == CNF_BACKWARD_INPUT ? s->h : s->oh, ow = pass == CNF_BACKWARD_INPUT ? s->w : s->ow;
   const ptrdiff_t cg = s->c / s->groups, kg = s->k / s->groups;
   if (wanted == CNF_WINOGRAD) return strict ? CNF_WINOGRAD2 : CNF_WINOGRAD4;
-  if (s->groups > 1 && s->groups == s->c && s->groups == s->k) return CNF_DEPTHWISE;
+  if (s->groups > 1 && s->groups == s->c) return CNF_DEPTHWISE;
   if (wanted == CNF_DIRECT || !cnf_winograd_fits(s) || cg < 8 || kg < 8) return CNF_DIRECT;
   double least = 0, direct = 0;
   int best = CNF_DIRECT;

@@ -3,6 +3,7 @@
 import numpy as np
 
 cimport numpy as cnp
+from libc.string cimport memset
 
 from cnnfast.ops.check cimport (
     as_array, as_like, deliver, integer, is_channels_first, padding2d, pair, result
@@ -12,9 +13,8 @@ from cnnfast.ops.copy cimport copied
 from cnnfast.ops.cpu cimport (
     CNF_AUTO, CNF_BACKWARD_INPUT, CNF_BACKWARD_WEIGHT, CNF_DEPTHWISE, CNF_DIRECT, CNF_FORWARD, CNF_LINEAR, CNF_RELU, CNF_SIGMOID,
     CNF_SUM_CHUNK, CNF_WINOGRAD, CNF_WINOGRAD4, cnf_conv2d, cnf_conv2d_algorithm, cnf_conv2d_few, cnf_conv2d_few_plan,
-    cnf_conv2d_job, cnf_conv2d_plan,
-    cnf_conv2d_turn, cnf_depthwise_plan, cnf_kernel, cnf_kernels, cnf_winograd_fits, cnf_winograd_plan, cnf_winograd_tasks,
-    cnf_winograd_weight_plan, kernels
+    cnf_conv2d_job, cnf_conv2d_plan, cnf_conv2d_turn, cnf_depthwise_plan, cnf_elementwise, cnf_kernel, cnf_kernels,
+    cnf_winograd_fits, cnf_winograd_plan, cnf_winograd_tasks, cnf_winograd_weight_plan, kernels
 )
 from cnnfast.ops.memory cimport Block, block
 from cnnfast.ops.threads cimport run, thread_count, unrepeatable
@@ -114,7 +114,9 @@ cdef int perform(cnf_conv2d_job *job, int which, int typenum, str func, object n
     cdef int most = thread_count(num_threads, 1 << 30, work, func)
     cdef cnf_kernel *kernel
     cdef cnf_kernel *transform = NULL
-    cdef Py_ssize_t sums, shares
+    cdef Py_ssize_t sums, shares, times = 1, pieces
+    cdef cnf_elementwise many
+    cdef Block several
     job.transposed = 0
     if job.algorithm == CNF_DIRECT and which == CNF_BACKWARD_INPUT and cnf_conv2d_few(s):
         cnf_conv2d_few_plan(job, itemsize, most)
@@ -128,6 +130,18 @@ cdef int perform(cnf_conv2d_job *job, int which, int typenum, str func, object n
         else:
             kernel = table.conv2d_backward_weight_direct
     elif job.algorithm == CNF_DEPTHWISE:
+        times = s.k // s.c
+        if times > 1:  # several filters a channel: as many channels, of equal pixels
+            memset(&many, 0, sizeof(many))
+            many.n, many.chunk, many.mode = s.n * s.h * s.w * s.c, CNF_SUM_CHUNK, <int>times
+            several = block(<size_t>many.n * times * itemsize)
+            if which == CNF_BACKWARD_INPUT:
+                many.x, many.y = several.data, job.y
+                job.y = several.data
+            else:
+                many.x, many.y = job.x, several.data
+                job.x = several.data
+            s.c = s.groups = s.k
         cnf_depthwise_plan(job, which, itemsize)
         kernel = table.depthwise if which == CNF_FORWARD else table.depthwise_backward_weight
         if which == CNF_BACKWARD_INPUT and s.sh == 1 and s.sw == 1:
@@ -144,6 +158,7 @@ cdef int perform(cnf_conv2d_job *job, int which, int typenum, str func, object n
         cnf_winograd_plan(job, itemsize, most)
         kernel = table.winograd4 if job.algorithm == CNF_WINOGRAD4 else table.winograd2
         transform = table.winograd4_share if job.algorithm == CNF_WINOGRAD4 else table.winograd2_share
+    cdef int workers = most
     shares = cnf_winograd_tasks(job) if transform != NULL else 0
     most = <int>min(<Py_ssize_t>most, max(job.tasks, shares))
     cdef Block shared, scratch = block(job.scratch_bytes * most)
@@ -152,12 +167,17 @@ cdef int perform(cnf_conv2d_job *job, int which, int typenum, str func, object n
         shared = block(job.shared_bytes)
         job.shared = shared.data
     with nogil:
+        pieces = (many.n + CNF_SUM_CHUNK - 1) // CNF_SUM_CHUNK if times > 1 else 0
+        if times > 1 and which != CNF_BACKWARD_INPUT:
+            run(table.depthwise_repeat, &many, pieces, <int>min(<Py_ssize_t>workers, pieces))
         if shares:
             run(transform, job, shares, <int>min(<Py_ssize_t>most, shares))
         run(kernel, job, job.tasks, <int>min(<Py_ssize_t>most, job.tasks))
         if which == CNF_BACKWARD_WEIGHT and job.splits > 1:
             sums = (s.kh * s.kw * (s.c // s.groups) * s.k + CNF_SUM_CHUNK - 1) // CNF_SUM_CHUNK
             run(table.conv2d_backward_weight_sum, job, sums, <int>min(<Py_ssize_t>most, sums))
+        if times > 1 and which == CNF_BACKWARD_INPUT:
+            run(table.depthwise_sum, &many, pieces, <int>min(<Py_ssize_t>workers, pieces))
     return 0
 
 

@@ -74,6 +74,8 @@ cdef extern from "cnf.h" nogil:
         cnf_kernel *depthwise
         cnf_kernel *depthwise_backward_input
         cnf_kernel *depthwise_backward_weight
+        cnf_kernel *depthwise_repeat
+        cnf_kernel *depthwise_sum
         cnf_kernel *max_pool2d
         cnf_kernel *max_pool2d_check
         cnf_kernel *max_pool2d_backward

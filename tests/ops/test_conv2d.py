@@ -190,7 +190,7 @@ def test_every_channel_count_and_width(isa, dtype, rng):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("kernel, stride", list(itertools.product((3, 5), (1, 2))))
+@pytest.mark.parametrize("kernel, stride", [*itertools.product((3, 5), (1, 2)), (3, (1, 2)), (3, (2, 1)), (2, 1), (7, 1), (7, 2)])
 def test_depthwise_strips(isa, kernel, stride, dtype, rng):
     """Every width of a strip and every border, with channels below, at and beyond the vectors, over blocks of rows."""
     for width in range(1, 18):

@@ -86,6 +86,8 @@ def calls(rng, dtype):
     yield "conv2d_backward_input", (x, depthwise, x.shape, 1, 1, 1, 6), {}
     yield "conv2d_backward_input", (x[:, :5, :5], depthwise, x.shape, 2, 1, 1, 6), {}
     yield "conv2d_backward_weight", (x, x, depthwise.shape, 1, 1, 1, 6), {}
+    yield "conv2d", (x[..., :3], depthwise, None, 1, 1, 1, 3), {}  # two filters a channel
+    yield "conv2d_backward_input", (x, depthwise, (*x.shape[:3], 3), 1, 1, 1, 3), {}
     yield "upsample2d", (x, (2, 3), "bilinear"), {}
     yield "upsample2d_backward", (x, 3, "bilinear"), {}
     yield "concatenate", ([x, p[:, :, :, ::2]],), {}
