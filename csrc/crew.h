@@ -63,7 +63,7 @@ static int64_t cnf_nanoseconds(void) {
 static ptrdiff_t cnf_crew_next(const cnf_crew *crew, ptrdiff_t at) {
   for (; at < crew->count; at++) {
     const cnf_work *work = &crew->work[at];
-    if (!work->kernel) continue;
+    if (!work->kernel || work->tasks < 1) continue;
     if (crew->alone || work->workers > 1) break;
     for (ptrdiff_t task = 0; task < work->tasks; task++) {
       work->kernel(work->job, task, 0);
