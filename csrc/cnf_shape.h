@@ -79,8 +79,8 @@ static inline double cnf_conv2d_cost(int algorithm, int pass, double batch, doub
 /* The one predicate: from the geometry alone, never from the batch or the thread count. `wanted` is CNF_AUTO, CNF_DIRECT
  * or CNF_WINOGRAD; `strict` forbids F(4, 3).
  *
- * One image and eight count alike (the least product of both costs), unless one image would be half as slow again as
- * direct. The gradient to the weight is that of a batch in training: eight images alone count. */
+ * Forward, one image and eight count alike (the least product of both costs), unless one image would be half as slow again
+ * as direct. Gradients are those of a batch in training: eight images alone count. */
 static inline int cnf_conv2d_algorithm(const cnf_conv2d *s, int pass, int wanted, int strict) {
   const double oh = pass == CNF_BACKWARD_INPUT ? s->h : s->oh, ow = pass == CNF_BACKWARD_INPUT ? s->w : s->ow;
   const ptrdiff_t cg = s->c / s->groups, kg = s->k / s->groups;
@@ -90,7 +90,7 @@ static inline int cnf_conv2d_algorithm(const cnf_conv2d *s, int pass, int wanted
   double least = 0, direct = 0;
   int best = CNF_DIRECT;
   for (int m = CNF_DIRECT; m <= (strict ? CNF_WINOGRAD2 : CNF_WINOGRAD4); m += 2) {
-    const double one = pass == CNF_BACKWARD_WEIGHT ? 1 : cnf_conv2d_cost(m, pass, 1, oh, ow, cg, kg);
+    const double one = pass == CNF_FORWARD ? cnf_conv2d_cost(m, pass, 1, oh, ow, cg, kg) : 1;
     const double cost = one * cnf_conv2d_cost(m, pass, 8, oh, ow, cg, kg);
     if (m == CNF_DIRECT) direct = one, least = cost;
     if (one < 1.5 * direct && cost < least) best = m, least = cost;

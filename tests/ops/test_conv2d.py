@@ -327,10 +327,10 @@ def test_auto_is_one_of_the_algorithms(isa, case, rng):
     ],
 )
 def test_auto_weighs_the_transforms(size, forward, weight, rng):
-    """The smaller the map, the less there is to save; a weight's gradient is judged as that of a batch, even of one image."""
+    """The smaller the map, the less there is to save; gradients are judged as those of a batch, even of one image."""
     case = Case((1, size, size, 64), (3, 3, 64, 64), padding=1)
     passes = case.passes(ops, *case.data(lambda shape: rng.normal(size=shape).astype(np.float32)))
-    for name, expected in (("forward", forward), ("input", forward), ("weight", weight)):
+    for name, expected in (("forward", forward), ("input", weight), ("weight", weight)):
         run = passes[name]
         candidates = {
             "direct": run(algorithm="direct"),
