@@ -108,12 +108,13 @@ static inline ptrdiff_t cnf_winograd_block(const cnf_conv2d *s, ptrdiff_t positi
   return fit < least ? least : fit < 112 ? fit : 112;
 }
 
-/* Whether the tiles' V is shared instead of the weights' U: where one block has all tiles; or where U leaves the cache and
+/* Whether the tiles' V is shared instead of the weights' U: where one block has all tiles and the columns
+ * are enough for all workers; or where U leaves the cache and
  * moves more elements (made once, read by every block of tiles) than V does (made once, read by every 32 columns). */
 static inline int cnf_winograd_columns_first(const cnf_conv2d *s, ptrdiff_t positions, ptrdiff_t tiles, ptrdiff_t block,
-                                             size_t itemsize) {
+                                             size_t itemsize, int workers) {
   const ptrdiff_t cg = s->c / s->groups, kg = s->k / s->groups;
-  if (tiles <= block) return 1;
+  if (tiles <= block) return workers < 2 || kg * s->groups >= 32 * workers;
   return positions * cg * kg * (ptrdiff_t)itemsize > 1 << 20 &&
          kg * (2 + cnf_ceil_div(tiles, block)) > tiles * (1 + cnf_ceil_div(kg, 32));
 }
@@ -145,7 +146,8 @@ static inline void cnf_winograd_plan(cnf_conv2d_job *job, size_t itemsize, int w
   const ptrdiff_t block = cnf_winograd_block(s, positions, itemsize);
   const size_t whole = pieces * positions * cnf_winograd_strip(width, tiles); /* V of all tiles */
   const int own = whole * itemsize <= 1 << 20 && kg >= 2 * lanes * workers;
-  job->columns_first = (own && workers > 1) || cnf_winograd_columns_first(s, positions, tiles, block, itemsize);
+  job->columns_first =
+      (own && workers > 1) || cnf_winograd_columns_first(s, positions, tiles, block, itemsize, workers);
   if (job->columns_first) {
     job->row_chunk = tiles < 8 ? tiles : 8;
     job->row_tasks = cnf_ceil_div(tiles, job->row_chunk);

@@ -43,7 +43,7 @@ typedef struct {
 typedef struct {
   const cnf_work *work;
   cnf_progress *progress; /* of each job, from zero */
-  ptrdiff_t count, at;    /* the job at hand */
+  ptrdiff_t count, at;    /* the job at hand, or -1 before the first */
   int64_t end;            /* when to leave, or 0 */
   int leaving;
   int alone;   /* one thread does everything */
@@ -53,11 +53,18 @@ typedef struct {
   pthread_cond_t news;
 } cnf_crew;
 
-static int64_t cnf_nanoseconds(void) {
+static int64_t cnf_nanoseconds(clockid_t clock) {
   struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
+  clock_gettime(clock, &now);
   return now.tv_sec * (int64_t)1000000000 + now.tv_nsec;
 }
+
+/* For every task: to a few milliseconds, in as many nanoseconds. */
+#ifdef CLOCK_MONOTONIC_COARSE
+#define CNF_COARSE CLOCK_MONOTONIC_COARSE
+#else
+#define CNF_COARSE CLOCK_MONOTONIC
+#endif
 
 /* The next job from `at` on that is to be drawn from, or `count`; those before it are done. */
 static ptrdiff_t cnf_crew_next(const cnf_crew *crew, ptrdiff_t at) {
@@ -74,12 +81,11 @@ static ptrdiff_t cnf_crew_next(const cnf_crew *crew, ptrdiff_t at) {
 
 static void cnf_crew_open(cnf_crew *crew, const cnf_work *work, cnf_progress *progress, ptrdiff_t count, int threads,
                           int cpus) {
-  *crew = (cnf_crew){.work = work, .progress = progress, .count = count, .alone = threads<2, .crowded = threads> cpus};
+  *crew = (cnf_crew){.work = work, .progress = progress, .count = count, .at = -1};
+  crew->alone = threads < 2;
+  crew->crowded = threads > cpus;
   pthread_mutex_init(&crew->mutex, NULL);
   pthread_cond_init(&crew->news, NULL);
-  const unsigned rules = cnf_rules();
-  crew->at = cnf_crew_next(crew, 0);
-  cnf_restore_rules(rules);
 }
 
 static void cnf_crew_close(cnf_crew *crew) {
@@ -90,7 +96,7 @@ static void cnf_crew_close(cnf_crew *crew) {
 /* Before the crew sets to work, and before it does so again. Returns whether there is work. */
 static int cnf_crew_begin(cnf_crew *crew) {
   const int is_short = crew->at >= crew->count || (crew->count == 1 && crew->work->tasks == 1);
-  crew->end = is_short ? 0 : cnf_nanoseconds() + 100000000;
+  crew->end = is_short ? 0 : cnf_nanoseconds(CNF_COARSE) + 100000000;
   crew->leaving = 0;
   return crew->at < crew->count;
 }
@@ -100,7 +106,7 @@ static int64_t cnf_crowded_until;
 
 /* Until another job is at hand, or all leave. */
 static void cnf_crew_wait(cnf_crew *crew, ptrdiff_t at) {
-  const int64_t start = cnf_nanoseconds();
+  const int64_t start = cnf_nanoseconds(CLOCK_MONOTONIC);
   const int crowded = crew->crowded || start < __atomic_load_n(&cnf_crowded_until, __ATOMIC_RELAXED);
   const int64_t end = start + (crowded ? 2000 : 200000);
   for (int64_t last = start, now; last < end; last = now) {
@@ -109,7 +115,7 @@ static void cnf_crew_wait(cnf_crew *crew, ptrdiff_t at) {
         return;
       cnf_pause();
     }
-    now = cnf_nanoseconds();
+    now = cnf_nanoseconds(CLOCK_MONOTONIC);
     if (now - last > 100000) { /* this thread was not running meanwhile */
       __atomic_store_n(&cnf_crowded_until, now + 50000000, __ATOMIC_RELAXED);
     }
@@ -131,12 +137,24 @@ static void cnf_crew_wake(cnf_crew *crew) {
   pthread_mutex_unlock(&crew->mutex);
 }
 
+static void cnf_crew_move(cnf_crew *crew, ptrdiff_t at) {
+  __atomic_store_n(&crew->at, cnf_crew_next(crew, at), __ATOMIC_SEQ_CST);
+  cnf_crew_wake(crew);
+}
+
 /* What each thread of the crew calls. */
 static void cnf_crew_work(cnf_crew *crew, int worker) {
   const unsigned rules = cnf_rules();
   ptrdiff_t at;
+  if (worker == 0 && crew->at < 0) { /* the others wake up meanwhile */
+    cnf_crew_move(crew, 0);
+  }
   while ((at = __atomic_load_n(&crew->at, __ATOMIC_ACQUIRE)) < crew->count &&
          !__atomic_load_n(&crew->leaving, __ATOMIC_RELAXED)) {
+    if (at < 0) {
+      cnf_crew_wait(crew, at);
+      continue;
+    }
     const cnf_work *work = &crew->work[at];
     cnf_progress *progress = &crew->progress[at];
     ptrdiff_t task;
@@ -145,13 +163,13 @@ static void cnf_crew_work(cnf_crew *crew, int worker) {
            (task = __atomic_fetch_add(&progress->next, 1, __ATOMIC_RELAXED)) < work->tasks) {
       work->kernel(work->job, task, worker);
       is_last = __atomic_add_fetch(&progress->done, 1, __ATOMIC_ACQ_REL) == work->tasks;
-      if (crew->end && cnf_nanoseconds() > crew->end && !__atomic_exchange_n(&crew->leaving, 1, __ATOMIC_SEQ_CST)) {
+      if (crew->end && cnf_nanoseconds(CNF_COARSE) > crew->end &&
+          !__atomic_exchange_n(&crew->leaving, 1, __ATOMIC_SEQ_CST)) {
         cnf_crew_wake(crew);
       }
     }
     if (is_last) {
-      __atomic_store_n(&crew->at, cnf_crew_next(crew, at + 1), __ATOMIC_SEQ_CST);
-      cnf_crew_wake(crew);
+      cnf_crew_move(crew, at + 1);
     } else {
       cnf_crew_wait(crew, at);
     }
