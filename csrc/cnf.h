@@ -132,4 +132,11 @@ typedef struct {      /* a job of any kind and how it is shared */
   int workers; /* threads that may take part: the job has memory for so many */
 } cnf_work;
 
+/* What a loop that waits does each time round. */
+static inline void cnf_pause(void) {
+#ifdef __SSE__
+  __builtin_ia32_pause();
+#endif
+}
+
 #endif

@@ -28,12 +28,10 @@ static unsigned cnf_rules(void) {
   return before;
 }
 static void cnf_restore_rules(unsigned before) { _mm_setcsr(before); }
-static void cnf_pause(void) { _mm_pause(); }
 #else
 static void cnf_set_flush(int flush) { (void)flush; }
 static unsigned cnf_rules(void) { return 0; }
 static void cnf_restore_rules(unsigned before) { (void)before; }
-static void cnf_pause(void) {}
 #endif
 
 typedef struct {

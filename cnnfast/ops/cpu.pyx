@@ -17,17 +17,7 @@ cdef extern from "cnf.h" nogil:
     const char *cnf_kernel_names[]
     int cnf_isa_of(uint32_t leaf1_ecx, uint32_t leaf7_ebx, uint64_t xcr0)
     int cnf_isa_detect()
-
-cdef extern from *:
-    """
-    #ifdef __SSE__
-    #include <xmmintrin.h>
-    static void cnf_pause(void) { _mm_pause(); }
-    #else
-    static void cnf_pause(void) {}
-    #endif
-    """
-    void cnf_pause() nogil
+    void cnf_pause()
 
 cdef int _best = cnf_isa_detect()
 cdef int _isa = _best

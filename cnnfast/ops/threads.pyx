@@ -123,8 +123,7 @@ def _default():
         if count >= 1:
             return min(count, MAX_THREADS)
         warnings.warn(f"CNNFAST_NUM_THREADS must be a positive int, got {text!r}; ignored", RuntimeWarning, stacklevel=2)
-    available = _available()
-    return max(1, min(available, omp_get_max_threads()))
+    return max(1, min(_cpus, omp_get_max_threads()))
 
 
 cdef int _cpus = _available()
