@@ -199,13 +199,9 @@ class Sequential(Trainer, Layer):
     # --- forward, backward -------------------------------------------------------------------------------------------
 
     def forward(self, x: np.ndarray, training: bool = False, logits: bool = False) -> np.ndarray:
-        return self.forward_from(x, 0, training, logits)
-
-    def forward_from(self, x: np.ndarray, start: int, training: bool = False, logits: bool = False) -> np.ndarray:
-        """As `forward`, for an `x` that the first `start` layers have been through."""
         if training and self._block is not None and self._block.grad is None and self._block.is_bound:
             self._block.with_gradients()  # not if this is part of another network now, whose block holds the weights
-        for layer in self._layers[start:-1]:
+        for layer in self._layers[:-1]:
             x = layer.forward(x, training)
         last = self._layers[-1]
         return last.forward(x, training, logits=True) if logits else last.forward(x, training)  # type: ignore[call-arg]

@@ -2,8 +2,8 @@
 
 A plan is made by running the layers as always while `ops.tape` writes down the kernel calls, so layers know nothing of it,
 and a planned run has the bits of an eager one. A network keeps a few plans, each with memory of its own, used by one thread
-at a time. Where something can't be replayed (a layer of the user's, work done by NumPy) the network runs eagerly; layers of
-that kind at its beginning, such as augmentation, run eagerly before the plan.
+at a time. What a layer draws at random is drawn by kernels too, and a plan gives them the step to draw by. Where something
+can't be replayed (a layer of the user's, work done by NumPy) the network runs eagerly.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import itertools
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -176,22 +176,16 @@ class Step:
 
     def __init__(self, network: Sequential, x: np.ndarray, logits: bool, eager: bool) -> None:
         self.network, self.x, self.logits = network, x, logits
-        self.start = 0
         self.key: Hashable = None
         self.plan: Plan | None = None
         if not eager:
-            self.start = leading(network.layers)
-            for layer in network.layers[: self.start]:
-                self.x = layer.forward(self.x, True)
-                layer.forget()
-            self.key, self.plan = network._plans.take(network, self.x, "train", logits)
+            self.key, self.plan = network._plans.take(network, x, "train", logits)
 
     def forward(self) -> np.ndarray:
-        arguments = (self.start, True, self.logits)
         if self.plan is None:
-            return self.network.forward_from(self.x, *arguments)
+            return self.network.forward(self.x, True, self.logits)
         if not self.plan.complete:
-            return self.plan.record_forward(self.network.forward_from, self.x, *arguments)
+            return self.plan.record_forward(self.network.forward, self.x, True, self.logits)
         self.plan.tape.set_step(self.network._clock.step)
         return self.plan.forward(self.x)
 
@@ -222,16 +216,13 @@ class Step:
 
 def infer(network: Sequential, x: np.ndarray, logits: bool = False) -> np.ndarray:
     """What `network.forward(x)` returns, by a plan if there is one; always a new array."""
-    start = leading(network.layers)
-    for layer in network.layers[:start]:
-        x = layer.forward(x)
     key, plan = network._plans.take(network, x, "infer", logits)
     if plan is None:
-        return network.forward_from(x, start, False, logits)
+        return network.forward(x, False, logits)
     if plan.complete:
         y = plan.forward(x).copy()
     else:
-        y = plan.record_forward(network.forward_from, x, start, False, logits).copy()
+        y = plan.record_forward(network.forward, x, False, logits).copy()
     network._plans.put(key, plan)  # not after an exception: its tape may end anywhere
     return y
 
@@ -253,16 +244,3 @@ def _is_known(activation: Any) -> bool:
     from .activations import TABLE
 
     return TABLE.get(activation.name) is activation
-
-
-def leading(layers: Sequence[Layer]) -> int:
-    """How many layers at the beginning run eagerly before a plan: augmentation, and rescaling before it."""
-    from .layers import Rescaling
-
-    count = 0
-    for i, layer in enumerate(layers):
-        if layer.augments:
-            count = i + 1
-        elif not isinstance(layer, Rescaling):
-            break
-    return count

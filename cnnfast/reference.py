@@ -530,17 +530,39 @@ def dropout2d(x, p, *, seed, step, data_format="channels_last"):
 dropout2d_backward = dropout2d
 
 
-def random_uniform(shape, low=0.0, high=1.0, *, seed, step):
+def _random_words(shape, seed, step):
     """Philox4x64-10 in Python's integers: four words a block, the counter from 1, the key ``(seed, step)``."""
-    low64, values = 2**64 - 1, []
+    low64 = 2**64 - 1
+    words: list[int] = []
     for block in range(1, -(-math.prod(shape) // 4) + 1):
         c, k = (block, 0, 0, 0), (seed, step)
         for _ in range(10):
             p0, p1 = c[0] * 0xD2E7470EE14C6C93, c[2] * 0xCA5A826395121157
             c = (p1 >> 64) ^ c[1] ^ k[0], p1 & low64, (p0 >> 64) ^ c[3] ^ k[1], p0 & low64
             k = (k[0] + 0x9E3779B97F4A7C15) & low64, (k[1] + 0xBB67AE8584CAA73B) & low64
-        values += [(word >> 11) / 2**53 for word in c]
-    return low + (high - low) * np.array(values[: math.prod(shape)]).reshape(shape)
+        words += c
+    return words[: math.prod(shape)]
+
+
+def _by_rows(bound, shape):
+    """A bound for each index of the first axis, beside arrays of `shape`."""
+    return np.reshape(bound, (-1, *(1,) * (len(shape) - 1))) if isinstance(bound, (list, tuple)) else bound
+
+
+def random_uniform(shape, low=0.0, high=1.0, *, seed, step, dtype="float64"):
+    bits = 24 if dtype == "float32" else 53
+    low, high = (np.asarray(_by_rows(bound, shape), dtype) for bound in (low, high))
+    parts = [(word >> 64 - bits) / 2**bits for word in _random_words(shape, seed, step)]
+    return low + (high - low) * np.array(parts, dtype).reshape(shape)
+
+
+def random_integers(shape, low, high, *, seed, step):
+    low, high = (np.asarray(_by_rows(bound, shape)) for bound in (low, high))
+    return low + ((high - low) * random_uniform(shape, seed=seed, step=step)).astype(np.int64)
+
+
+def random_bernoulli(shape, p=0.5, *, seed, step):
+    return random_uniform(shape, seed=seed, step=step) < _by_rows(p, shape)
 
 
 # --- normalization of each sample, prelu -----------------------------------------------------------------------------------
@@ -698,6 +720,18 @@ def _sources(matrix, size, mode, interpolation):
         r0, c0 = math.floor(r), math.floor(c)
         corners = [(a, b, (1 - abs(r - a)) * (1 - abs(c - b))) for a in (r0, r0 + 1) for b in (c0, c0 + 1)]
         yield i, j, [(fold(a, size[0]), fold(b, size[1]), weight) for a, b, weight in corners]
+
+
+def translation2d(down, right, size):
+    return np.array([[[1, 0, -d * size[0]], [0, 1, -r * size[1]]] for d, r in zip(np.atleast_1d(down), np.atleast_1d(right))])
+
+
+def rotation2d(turns, size):
+    center, matrices = (np.asarray(size) - 1) / 2, []
+    for angle in 2 * np.pi * np.atleast_1d(np.asarray(turns, np.float64)):
+        turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+        matrices.append(np.column_stack([turn, center - turn @ center]))
+    return np.array(matrices)
 
 
 def affine2d(x, matrix, mode="reflect", interpolation="bilinear", fill_value=0.0, *, data_format="channels_last"):

@@ -480,7 +480,7 @@ class Trainer(_Base):
 
     def _infer(self, x: np.ndarray, logits: bool = False) -> np.ndarray:
         network = self._network
-        return network.forward_from(x, 0, False, logits) if self.run_eagerly else infer(network, x, logits)
+        return network.forward(x, False, logits) if self.run_eagerly else infer(network, x, logits)
 
     # --- shared ------------------------------------------------------------------------------------------------------
 

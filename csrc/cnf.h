@@ -90,6 +90,29 @@ typedef struct
   int linear; /* between pixels; else each is repeated */
 } cnf_upsample2d;
 
+enum { CNF_CONSTANT, CNF_NEAREST, CNF_WRAP, CNF_REFLECT }; /* what is outside an image */
+typedef struct
+{ /* images (n, h, w, c) and windows (n, oh, ow, c) of them, x -> y, or back. A task: `chunk` rows, or see the kernel */
+  const void *x, *z; /* z: dy, where x is what went forward; the second of two fractions */
+  void *y, *scratch;
+  size_t scratch_bytes; /* a worker */
+  ptrdiff_t n, h, w, c, oh, ow, chunk, period;
+  const int64_t *top, *left;            /* a number a sample, as all below */
+  const uint8_t *vertical, *horizontal; /* whether to turn it */
+  const double *numbers, *matrix;       /* 6 of a matrix */
+  double low, high;                     /* of the pixels; low: what is outside */
+  int mode, nearest;
+} cnf_image;
+
+enum { CNF_UNIFORM, CNF_INTEGERS, CNF_FLAGS }; /* a T; an int64_t below high; a byte, 1 with probability high */
+typedef struct { /* task t covers numbers [t*chunk, min(n, (t+1)*chunk)), chunk a multiple of 4 */
+  void *y;
+  const double *low, *high; /* of the numbers of each row */
+  ptrdiff_t n, row, chunk;
+  uint64_t seed, step;
+  int kind;
+} cnf_random;
+
 typedef struct { /* task t covers elements [t*chunk, min(n, (t+1)*chunk)) */
   const void *x;
   void *y;

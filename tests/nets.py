@@ -11,10 +11,16 @@ def every_layer(seed=0, dtype="float32"):
     """A network with a layer of every kind, images (8, 8, 2) -> 3 classes."""
     return Sequential([
         layers.Input((8, 8, 2)),
-        layers.ZeroPadding2D(1),
+        layers.RandomFlip(),
+        layers.RandomBrightness(0.1, (-4, 4)),
+        layers.ZeroPadding2D(2),
         layers.Conv2D(8, 3, activation="relu"),
         layers.BatchNormalization(),
         layers.Residual([layers.Conv2D(8, 3, padding="same", use_bias=False), layers.BatchNormalization(), layers.ReLU()]),
+        layers.RandomCrop(8, 8),
+        layers.RandomRotation(0.05),
+        layers.RandomTranslation(0.1, 0.1, "constant", "nearest"),
+        layers.RandomContrast(0.1, (-4, 4)),
         layers.MaxPooling2D(2),
         layers.Residual(
             Sequential([layers.DepthwiseConv2D(3, padding="same"), layers.LeakyReLU(), layers.Conv2D(12, 1)]),

@@ -254,8 +254,8 @@ def calls(rng, dtype):
     return {name: (arguments, keywords, in_place) for name, (arguments, keywords, *in_place) in table.items()}
 
 
-NO_ARRAYS = {"clear_cache", "get_flush_denormals", "get_num_threads", "random_uniform", "set_flush_denormals", "set_num_threads",
-             "threads"}  # fmt: skip
+NO_ARRAYS = {"clear_cache", "get_flush_denormals", "get_num_threads", "random_bernoulli", "random_integers", "random_uniform",
+             "set_flush_denormals", "set_num_threads", "threads"}  # fmt: skip
 
 
 def test_every_op_is_called_below(rng):

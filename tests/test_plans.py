@@ -11,7 +11,7 @@ import pytest
 from layer_cases import CASES
 
 import cnnfast
-from cnnfast import Sequential, layers, ops, plans
+from cnnfast import Sequential, layers, losses, ops, plans
 from cnnfast.ops import cpu
 from cnnfast.ops.tape import Tape, not_replayable
 
@@ -45,9 +45,8 @@ def test_planned_runs_have_the_bits_of_eager_ones(name, rng, monkeypatch):
     x, y = batches[4]
     expected = eager.predict_on_batch(x).tobytes(), eager.train_on_batch(x, y)
     layer = model.layers[0]
-    if not layer.augments:  # a plan that is used asks no layer
-        for way in ("forward", "backward"):
-            monkeypatch.setattr(type(layer), way, lambda *_: pytest.fail("the layer was run"))
+    for way in ("forward", "backward"):  # a plan that is used asks no layer
+        monkeypatch.setattr(type(layer), way, lambda *_: pytest.fail("the layer was run"))
     assert (model.predict_on_batch(x).tobytes(), model.train_on_batch(x, y)) == expected
 
 
@@ -120,18 +119,27 @@ def test_a_layer_of_the_users_runs_eagerly(rng):
     assert not planned(model, "infer")
 
 
-def test_augmentation_in_front_leaves_the_rest_planned(rng):
-    x, y = rng.integers(0, 256, (20, 8, 8, 2)).astype(np.uint8), rng.integers(0, 3, 20)
+@pytest.mark.parametrize("threads", [1, 2, 3, 5])
+def test_augmentation_is_planned_wherever_it_stands(threads, rng):
+    """From the first layer on, images of bytes, steps of two sizes: what is drawn is drawn by the step."""
+    x, y = rng.integers(0, 256, (22, 12, 12, 3)).astype(np.uint8), rng.integers(0, 3, 22)
 
     def train(eager):
-        model = Sequential([layers.Rescaling(1 / 255), layers.RandomFlip(), layers.RandomTranslation(0.1, 0.1),
-                            *nets.small().layers], seed=3)  # fmt: skip
-        model.compile("adam", "sparse_categorical_crossentropy", run_eagerly=eager)
-        return model, model.fit(x, y, batch_size=5, epochs=3, verbose=0).history["loss"]
+        model = Sequential([
+            layers.Rescaling(1 / 255), layers.RandomFlip(), layers.RandomTranslation(0.1, 0.1), layers.Conv2D(8, 3),
+            layers.RandomRotation(0.2, "wrap"), layers.RandomContrast(0.5, (-1, 1)), layers.RandomCrop(9, 8),
+            layers.RandomBrightness(0.3, (-1, 1)), layers.ReLU(), layers.Flatten(), layers.Dense(3),
+        ], seed=3)  # fmt: skip
+        model.compile("adam", losses.SparseCategoricalCrossentropy(from_logits=True), run_eagerly=eager)
+        return model, model.fit(x, y, batch_size=5, epochs=5, verbose=0).history["loss"]
 
-    (ours, losses), (theirs, expected) = train(False), train(True)
-    assert losses == expected and planned(ours, "train")
+    with ops.threads(threads):
+        ours, history = train(False)
+    theirs, expected = train(True)
+    assert history == expected and planned(ours, "train") == 2 and not planned(theirs, "train")
     assert ours.predict(x, verbose=0).tobytes() == theirs.predict(x, verbose=0).tobytes()
+    for a, b in zip(ours.get_weights(), theirs.get_weights()):
+        assert a.tobytes() == b.tobytes()
 
 
 def test_many_threads_use_one_network(rng):

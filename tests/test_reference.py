@@ -613,11 +613,22 @@ def test_affine2d(mode, interpolation, rng):
     np.testing.assert_array_equal(row, expected[mode])
 
 
-def test_random_uniform_and_dropout2d(rng):
+def test_matrices():
+    np.testing.assert_array_equal(ref.translation2d(0.5, [-0.25], (4, 8)), [[[1, 0, -2], [0, 1, 2]]])
+    turned = ref.affine2d(np.reshape([[1, 2], [3, 4]], (1, 2, 2, 1)), ref.rotation2d(0.25, (2, 2)), "constant", "nearest")
+    np.testing.assert_array_equal(turned[0, :, :, 0], [[2, 4], [1, 3]])  # counter-clockwise
+
+
+def test_random_numbers_and_dropout2d(rng):
     generator = np.random.Philox(key=np.array([5, 2**64 - 3], np.uint64))
     words = generator.random_raw(7).astype(object)
     expected = [int(word) // 2**11 / 2**53 for word in words]
-    np.testing.assert_array_equal(ref.random_uniform((7,), seed=5, step=2**64 - 3), expected)
+    key = dict(seed=5, step=2**64 - 3)
+    np.testing.assert_array_equal(ref.random_uniform((7,), **key), expected)
+    single = [int(word) // 2**40 / 2**24 for word in words]
+    np.testing.assert_array_equal(ref.random_uniform((7,), dtype="float32", **key), np.array(single, np.float32))
+    np.testing.assert_array_equal(ref.random_integers((7,), -1, 5, **key), [math.floor(6 * part) - 1 for part in expected])
+    np.testing.assert_array_equal(ref.random_bernoulli((7,), 0.3, **key), [part < 0.3 for part in expected])
     x, dy = rng.random((6, 2, 3, 4)) + 1, rng.standard_normal((6, 2, 3, 4))
     key = dict(seed=1, step=2)
     y = ref.dropout2d(x, 0.5, **key)

@@ -126,7 +126,7 @@ def test_what_is_not_compiled_or_frozen_stays_so():
 def test_it_is_a_safetensors_file(trained, tmp_path):
     trained.save(tmp_path / "m")
     tensors = load_file(tmp_path / "m")
-    np.testing.assert_array_equal(tensors["conv2d/kernel"], trained.layers[1].get_weights()[0])
+    np.testing.assert_array_equal(tensors["conv2d/kernel"], trained.layers[3].get_weights()[0])
     assert {"residual/main/conv2d/kernel", "residual_1/shortcut/kernel", "optimizer:momentum/conv2d/kernel"} <= set(tensors)
 
 

@@ -56,8 +56,6 @@ class Rescaling(Layer):
 class _Random(Layer):
     """`_draw` says what to do with the samples, `_change` does it, `_change_back` is its gradient."""
 
-    augments = True
-
     ndim = 4
     seed: int | None
     data_format: str = "channels_last"
@@ -66,11 +64,14 @@ class _Random(Layer):
     _change: Callable[..., np.ndarray]
     _change_back: Callable[..., np.ndarray]
 
-    def _uniform(self, samples: int, *bounds: tuple[float, float]) -> list[np.ndarray]:
+    @property
+    def _key(self) -> dict[str, int]:
+        """What the drawing depends on."""
+        return {"seed": self._stream if self.seed is None else self.seed, "step": self._clock.step}
+
+    def _uniform(self, samples: int, *bounds: tuple[float, float]) -> tuple[np.ndarray, ...]:
         """For each of `bounds`, a number between them for each sample."""
-        seed = self._stream if self.seed is None else self.seed
-        drawn = ops.random_uniform((len(bounds), samples), seed=seed, step=self._clock.step)
-        return [ops.rescale(row, high - low, low) for row, (low, high) in zip(drawn, bounds)]
+        return tuple(ops.random_uniform((len(bounds), samples), *map(list, zip(*bounds)), **self._key))
 
     def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
         if not training:
@@ -127,8 +128,8 @@ class RandomFlip(_Random):
         self.seed, self.data_format = self._seed(seed), format_of(self, data_format)
 
     def _draw(self, x: np.ndarray) -> tuple[Any, ...]:
-        vertical, horizontal = self._uniform(len(x), (0, 1), (0, 1))
-        return (vertical < 0.5) & ("vertical" in self.mode), (horizontal < 0.5) & ("horizontal" in self.mode)
+        chances = [0.5 if way in self.mode else 0 for way in ("vertical", "horizontal")]
+        return tuple(ops.random_bernoulli((2, len(x)), chances, **self._key))
 
     def _change(self, x: np.ndarray, vertical: Any, horizontal: Any) -> np.ndarray:
         return ops.flip2d(x, vertical, horizontal)
@@ -184,8 +185,7 @@ class RandomTranslation(_RandomAffine):
         self.width_factor = self._bounds("width_factor", width_factor)
 
     def _draw(self, x: np.ndarray) -> tuple[Any, ...]:
-        down, right = self._uniform(len(x), self.height_factor, self.width_factor)
-        return (ops.translation2d(down, right, x.shape[1:3]),)
+        return (ops.translation2d(*self._uniform(len(x), self.height_factor, self.width_factor), x.shape[1:3]),)
 
 
 class RandomRotation(_RandomAffine):
@@ -211,8 +211,7 @@ class RandomRotation(_RandomAffine):
         self.factor = self._bounds("factor", factor)
 
     def _draw(self, x: np.ndarray) -> tuple[Any, ...]:
-        (turns,) = self._uniform(len(x), self.factor)
-        return (ops.rotation2d(turns, x.shape[1:3]),)
+        return (ops.rotation2d(*self._uniform(len(x), self.factor), x.shape[1:3]),)
 
 
 class RandomCrop(_Random):
@@ -250,8 +249,8 @@ class RandomCrop(_Random):
         return tuple((n - size) // 2 for n, size in zip(x.shape[1:3], (self.height, self.width)))
 
     def _draw(self, x: np.ndarray) -> tuple[Any, ...]:
-        room = ((0, x.shape[1] - self.height + 1), (0, x.shape[2] - self.width + 1))
-        return tuple(place.astype(int) for place in self._uniform(len(x), *room))
+        room = [x.shape[1] - self.height + 1, x.shape[2] - self.width + 1]
+        return tuple(ops.random_integers((2, len(x)), 0, room, **self._key))
 
     def _change(self, x: np.ndarray, top: Any, left: Any) -> np.ndarray:
         return ops.crop2d(x, top, left, self.height, self.width)
@@ -280,7 +279,7 @@ class RandomBrightness(_Random):
 
     def _draw(self, x: np.ndarray) -> tuple[Any, ...]:
         width = self.value_range[1] - self.value_range[0]
-        return tuple(self._uniform(len(x), (self.factor[0] * width, self.factor[1] * width)))
+        return self._uniform(len(x), (self.factor[0] * width, self.factor[1] * width))
 
     def _change(self, x: np.ndarray, delta: Any) -> np.ndarray:
         return ops.adjust_brightness(x, delta, self.value_range)
@@ -318,7 +317,7 @@ class RandomContrast(_Random):
         self.seed, self.data_format = self._seed(seed), format_of(self, data_format)
 
     def _draw(self, x: np.ndarray) -> tuple[Any, ...]:
-        return tuple(self._uniform(len(x), (1 - self.factor[0], 1 + self.factor[1])))
+        return self._uniform(len(x), (1 - self.factor[0], 1 + self.factor[1]))
 
     def _change(self, x: np.ndarray, contrast: Any) -> np.ndarray:
         return ops.adjust_contrast(x, contrast, self.value_range)

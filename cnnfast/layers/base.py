@@ -64,7 +64,6 @@ class Layer(Configurable):
     activation: ActivationFunction | None = None
     needs_input_gradient: bool = True
     _free: ClassVar[frozenset[str]] = frozenset({"needs_input_gradient"})  # attributes that no plan depends on
-    augments: ClassVar[bool] = False  # whether it changes images at random, in front of a network
     ndim: ClassVar[int | None] = None  # dimensions of the input, the batch included; None: any
 
     def __setattr__(self, name: str, value: Any) -> None:

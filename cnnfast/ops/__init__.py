@@ -82,7 +82,7 @@ from .pool2d import (
     max_pool2d_backward,
 )
 from .prelu import prelu, prelu_backward
-from .random import random_uniform
+from .random import random_bernoulli, random_integers, random_uniform
 from .rescale import rescale
 from .threads import get_flush_denormals, get_num_threads, set_flush_denormals, set_num_threads, threads
 from .upsample2d import upsample2d, upsample2d_backward
@@ -153,6 +153,8 @@ __all__ = [
     "pad2d_backward",
     "prelu",
     "prelu_backward",
+    "random_bernoulli",
+    "random_integers",
     "random_uniform",
     "relu",
     "relu_backward",

@@ -1,6 +1,6 @@
 """The C interface (csrc/cnf.h) as the ops see it."""
 
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 
 cdef extern from "cnf.h" nogil:
@@ -60,6 +60,7 @@ cdef extern from "cnf.h" nogil:
         cnf_kernel *adam_step
         cnf_kernel *rmsprop_step
         cnf_kernel *dropout
+        cnf_kernel *random_uniform
         cnf_kernel *conv2d_direct
         cnf_kernel *conv2d_backward_input_direct
         cnf_kernel *conv2d_backward_input_few
@@ -89,6 +90,16 @@ cdef extern from "cnf.h" nogil:
         cnf_kernel *upsample2d_backward
         cnf_kernel *strided_copy
         cnf_kernel *mask
+        cnf_kernel *flip2d
+        cnf_kernel *crop2d
+        cnf_kernel *crop2d_backward
+        cnf_kernel *affine_matrix
+        cnf_kernel *affine2d
+        cnf_kernel *affine2d_backward
+        cnf_kernel *adjust_brightness
+        cnf_kernel *adjust_brightness_backward
+        cnf_kernel *adjust_contrast
+        cnf_kernel *adjust_contrast_backward
         cnf_kernel *pad2d
         cnf_kernel *pad2d_backward
 
@@ -161,6 +172,41 @@ cdef extern from "cnf.h" nogil:
         size_t scratch_bytes
         ptrdiff_t n, h, w, c, fh, fw
         int linear
+
+    enum:
+        CNF_CONSTANT
+        CNF_NEAREST
+        CNF_WRAP
+        CNF_REFLECT
+
+    ctypedef struct cnf_image:
+        const void *x
+        const void *z
+        void *y
+        void *scratch
+        size_t scratch_bytes
+        ptrdiff_t n, h, w, c, oh, ow, chunk, period
+        const int64_t *top
+        const int64_t *left
+        const uint8_t *vertical
+        const uint8_t *horizontal
+        const double *numbers
+        const double *matrix
+        double low, high
+        int mode, nearest
+
+    enum:
+        CNF_UNIFORM
+        CNF_INTEGERS
+        CNF_FLAGS
+
+    ctypedef struct cnf_random:
+        void *y
+        const double *low
+        const double *high
+        ptrdiff_t n, row, chunk
+        uint64_t seed, step
+        int kind
 
     ctypedef struct cnf_dropout:
         const void *x

@@ -183,7 +183,11 @@ cdef Block block(size_t size):
 
 
 cdef cnp.ndarray empty(int ndim, const cnp.npy_intp *shape, int typenum):
-    cdef double size = 8 if typenum == cnp.NPY_DOUBLE else 1 if typenum == cnp.NPY_UBYTE else 4
+    cdef double size = 4
+    if typenum == cnp.NPY_DOUBLE or typenum == cnp.NPY_INT64:
+        size = 8
+    elif typenum == cnp.NPY_UBYTE or typenum == cnp.NPY_BOOL:
+        size = 1
     cdef int i
     for i in range(ndim):
         size *= shape[i]
@@ -194,7 +198,7 @@ cdef cnp.ndarray empty(int ndim, const cnp.npy_intp *shape, int typenum):
         b = block(<size_t>size)
     except MemoryError:
         dims = tuple([shape[i] for i in range(ndim)])
-        dtype = "float64" if typenum == cnp.NPY_DOUBLE else "float32"
+        dtype = cnp.PyArray_DescrFromType(typenum)
         raise MemoryError(
             f"Unable to allocate {_human(size)} for an array with shape {dims} and data type {dtype}"
         ) from None

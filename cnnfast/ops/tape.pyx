@@ -20,7 +20,7 @@ from libc.string cimport memcpy
 
 from cnnfast.ops.cpu cimport (
     CNF_LINEAR, CNF_RELU, cnf_conv2d_job, cnf_dropout, cnf_elementwise, cnf_kernel, cnf_kernels, cnf_norm, cnf_pool2d_job,
-    kernels
+    cnf_random, kernels
 )
 from cnnfast.ops.memory cimport REST, Arena, allocate_from, empty
 from cnnfast.ops.threads cimport cnf_work, execute, listen, unrepeatable, was_unrepeatable
@@ -152,13 +152,15 @@ cdef class Tape:
             execute(&self.roll.entries[begin], end - begin)
 
     def set_step(self, step):
-        """Give the dropout jobs another step to draw by."""
+        """Give the jobs that draw another step to draw by."""
         cdef Py_ssize_t i
-        cdef cnf_work *entry
-        for i in range(self.roll.count):
-            entry = &self.roll.entries[i]
-            if entry.kernel == kernels(cnp.NPY_FLOAT).dropout or entry.kernel == kernels(cnp.NPY_DOUBLE).dropout:
-                (<cnf_dropout *>entry.job).step = step
+        cdef int typenum
+        for typenum in (cnp.NPY_FLOAT, cnp.NPY_DOUBLE):
+            for i in range(self.roll.count):
+                if self._is(i, kernels(typenum).dropout):
+                    (<cnf_dropout *>self.roll.entries[i].job).step = step
+                elif self._is(i, kernels(typenum).random_uniform):
+                    (<cnf_random *>self.roll.entries[i].job).step = step
 
     # --- fusion ------------------------------------------------------------------------------------------------------
 

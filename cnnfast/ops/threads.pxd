@@ -1,6 +1,6 @@
 from cnnfast.ops.cpu cimport (
-    cnf_conv2d_job, cnf_copy, cnf_dropout, cnf_elementwise, cnf_group_norm, cnf_kernel, cnf_norm, cnf_optimizer,
-    cnf_pad2d_job, cnf_pool2d_job, cnf_rows, cnf_upsample2d
+    cnf_conv2d_job, cnf_copy, cnf_dropout, cnf_elementwise, cnf_group_norm, cnf_image, cnf_kernel, cnf_norm, cnf_optimizer,
+    cnf_pad2d_job, cnf_pool2d_job, cnf_random, cnf_rows, cnf_upsample2d
 )
 
 ctypedef fused cnf_job:
@@ -9,10 +9,12 @@ ctypedef fused cnf_job:
     cnf_dropout
     cnf_elementwise
     cnf_group_norm
+    cnf_image
     cnf_norm
     cnf_optimizer
     cnf_pad2d_job
     cnf_pool2d_job
+    cnf_random
     cnf_rows
     cnf_upsample2d
 

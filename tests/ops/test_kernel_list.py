@@ -43,6 +43,7 @@ def calls(rng, dtype):
         yield op + "_backward", (x, p, target), {}
     yield "dropout", (x, 0.25), dict(seed=3, step=5)
     yield "dropout", (x, 0.25), dict(seed=3, step=5, noise_shape=(2, 1, 9, 1))
+    yield "random_uniform", ((3, 5), -1.0, [1.0, 2.0, 3.0]), dict(seed=3, step=5, dtype=dtype.name)
     yield "moving_average", (x, p, 0.75), {}
     mean, var = ref.batch_norm_stats(x)
     statistics = mean.astype(dtype), var.astype(dtype)
@@ -90,6 +91,16 @@ def calls(rng, dtype):
     yield "conv2d_backward_input", (x, depthwise, (*x.shape[:3], 3), 1, 1, 1, 3), {}
     yield "upsample2d", (x, (2, 3), "bilinear"), {}
     yield "upsample2d_backward", (x, 3, "bilinear"), {}
+    each = np.array([0.25, -0.5])
+    yield "flip2d", (x, [True, False], [True, True]), {}
+    yield "crop2d", (x, [0, 3], [2, 1], 5, 4), {}
+    yield "crop2d_backward", (x, [0, 3], [2, 1], (2, 12, 11, 6)), {}
+    matrices = ops.rotation2d(each.astype(dtype), (9, 9)) + ops.translation2d(each.astype(dtype), each.astype(dtype), (9, 9))
+    yield "affine2d", (x, matrices, "constant", "bilinear", 2.0), {}
+    yield "affine2d_backward", (x, matrices, "reflect"), {}
+    for op in ("adjust_brightness", "adjust_contrast"):
+        yield op, (x, each, (-2, 3)), {}
+        yield op + "_backward", (p, x, each, (-2, 3)), {}
     yield "concatenate", ([x, p[:, :, :, ::2]],), {}
     yield "pad2d", (x, ((1, 2), (0, 3)), 2.0), {}
     yield "pad2d_backward", (x, ((1, 2), (0, 3))), {}
