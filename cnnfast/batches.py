@@ -1,6 +1,8 @@
 """Batches from what `fit`, `evaluate` and `predict` are given: arrays, or anything that yields batches.
 
-Arrays are cut, shuffled and cast batch by batch, so a memory-mapped file larger than memory streams through.
+Arrays are cut and shuffled batch by batch, so a memory-mapped file larger than memory streams through, and cast where they go
+into the network. There is no thread to do so beside the step, for there is nothing to gain: LeNet's 64 images take 10 us of
+3.7 ms, 32 images of 224 x 224 x 3 bytes 1.3 ms of a step of 100 to 500 ms.
 """
 
 from __future__ import annotations

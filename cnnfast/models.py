@@ -230,7 +230,7 @@ class Sequential(Trainer, Layer):
                 return super().__call__(x, training)
             x = any_array(x, type(self).__name__, "x")
             self._check_shape("call", x)
-            return infer(self, x.astype(self.dtype, copy=False))
+            return infer(self, x)
 
     def set_weights(self, weights: Iterable[Any]) -> None:
         with self._lock.writing():

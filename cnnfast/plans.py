@@ -55,13 +55,15 @@ def clear_cache() -> int:
 class Plan:
     """One network on inputs of one shape and dtype.
 
-    `forward(x, training)` and `backward(dy)` are the network's; they run once, to be recorded.
+    `forward(x, training)` and `backward(dy)` are the network's; they run once, to be recorded. Inputs are cast as they are
+    copied into the plan's memory: bytes stay bytes until then.
     """
 
-    def __init__(self, x: np.ndarray, channels_first: bool) -> None:
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype, channels_first: bool) -> None:
         self.tape = Tape()
         self.complete = False
         self.marks: list[int] = [0]  # where on the tape its stretches begin and end
+        x = np.broadcast_to(np.zeros((), dtype), shape)
         with self.tape:
             if channels_first and x.ndim > 2:  # in memory the channels are last, between layers as well
                 self.x = np.moveaxis(self.tape.buffer(np.moveaxis(x, 1, -1)), -1, 1)
@@ -140,7 +142,8 @@ class Plans:
             if self._seen[key]:
                 return key, None
         try:
-            return key, Plan(x, getattr(network.layers[0], "data_format", None) == "channels_first")
+            assert network.dtype is not None
+            return key, Plan(x.shape, network.dtype, getattr(network.layers[0], "data_format", None) == "channels_first")
         except MemoryError:
             return key, None
 
@@ -172,7 +175,10 @@ class Plans:
 
 
 class Step:
-    """One training step's forward, backward and what layers do at its end: eagerly, recorded, or by a plan."""
+    """One training step's forward, backward and what layers do at its end: eagerly, recorded, or by a plan.
+
+    `x` may be of any dtype.
+    """
 
     def __init__(self, network: Sequential, x: np.ndarray, logits: bool, eager: bool) -> None:
         self.network, self.x, self.logits = network, x, logits
@@ -183,7 +189,7 @@ class Step:
 
     def forward(self) -> np.ndarray:
         if self.plan is None:
-            return self.network.forward(self.x, True, self.logits)
+            return self.network.forward(_cast(self.network, self.x), True, self.logits)
         if not self.plan.complete:
             return self.plan.record_forward(self.network.forward, self.x, True, self.logits)
         self.plan.tape.set_step(self.network._clock.step)
@@ -215,16 +221,20 @@ class Step:
 
 
 def infer(network: Sequential, x: np.ndarray, logits: bool = False) -> np.ndarray:
-    """What `network.forward(x)` returns, by a plan if there is one; always a new array."""
+    """What `network.forward(x)` returns, by a plan if there is one, for an `x` of any dtype; always a new array."""
     key, plan = network._plans.take(network, x, "infer", logits)
     if plan is None:
-        return network.forward(x, False, logits)
+        return network.forward(_cast(network, x), False, logits)
     if plan.complete:
         y = plan.forward(x).copy()
     else:
         y = plan.record_forward(network.forward, x, False, logits).copy()
     network._plans.put(key, plan)  # not after an exception: its tape may end anywhere
     return y
+
+
+def _cast(network: Sequential, x: np.ndarray) -> np.ndarray:
+    return x.astype(network.dtype, copy=False)
 
 
 def finish_step(layer: Layer) -> None:

@@ -476,11 +476,11 @@ class Trainer(_Base):
         x = any_array(x, "predict_on_batch", "x")
         self._check_shape("predict_on_batch", x)
         with self._lock.reading():
-            return self._infer(x.astype(self.dtype, copy=False))
+            return self._infer(x)
 
     def _infer(self, x: np.ndarray, logits: bool = False) -> np.ndarray:
         network = self._network
-        return network.forward(x, False, logits) if self.run_eagerly else infer(network, x, logits)
+        return network.forward(x.astype(self.dtype, copy=False), False, logits) if self.run_eagerly else infer(network, x, logits)
 
     # --- shared ------------------------------------------------------------------------------------------------------
 
@@ -525,14 +525,14 @@ class Trainer(_Base):
                 _check_x_finite(function, data.x[start : start + 1024], start)
 
     def _cast(self, function: str, batch: Batch) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        """Bring a batch into the network's dtype."""
+        """Bring all but x into the network's dtype: that is cast where it goes in."""
         if batch.y is None:
             raise ValueError(f"{function}: y is missing")
         if not self.built:
             self.build((None, *batch.x.shape[1:]))
         self._check_shape(function, batch.x)
         w = batch.sample_weight
-        return batch.x.astype(self.dtype, copy=False), batch.y, None if w is None else w.astype(self.dtype)
+        return batch.x, batch.y, None if w is None else w.astype(self.dtype)
 
     def _loss_on_logits(self) -> tuple[Loss, bool]:
         """The loss to compute, and whether that is the twin for what goes into the last activation."""

@@ -4,6 +4,7 @@ import copy
 import pickle
 import resource
 import threading
+import tracemalloc
 
 import nets
 import numpy as np
@@ -140,6 +141,19 @@ def test_augmentation_is_planned_wherever_it_stands(threads, rng):
     assert ours.predict(x, verbose=0).tobytes() == theirs.predict(x, verbose=0).tobytes()
     for a, b in zip(ours.get_weights(), theirs.get_weights()):
         assert a.tobytes() == b.tobytes()
+
+
+def test_bytes_stay_bytes_until_they_enter_the_plan(rng):
+    x, y = rng.integers(0, 256, (64, 64, 64, 3)).astype(np.uint8), rng.integers(0, 3, 64)
+    model = Sequential([layers.Rescaling(1 / 255), layers.RandomFlip(), layers.MaxPooling2D(8), layers.Flatten(), layers.Dense(3)])
+    model.compile("sgd", losses.SparseCategoricalCrossentropy(from_logits=True))
+    for call in (lambda: model.train_on_batch(x, y), lambda: model.predict_on_batch(x), lambda: model.test_on_batch(x, y)):
+        call(), call(), call()
+        tracemalloc.start()
+        call()
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < x.nbytes / 4
 
 
 def test_many_threads_use_one_network(rng):
