@@ -85,6 +85,7 @@ TEXT = {
             "BatchNormalization": "Each channel is brought to a similar range.",
             "LayerNormalization": "All values of the picture are brought to a similar range.",
             "GroupNormalization": "Each group of channels is brought to a similar range.",
+            "ActivityRegularization": "Only at work while training, when large values cost something. Here it changes nothing.",
             "Dropout": "Only at work while training, when it silences some values by chance. Here it changes nothing.",
             "SpatialDropout2D": "Only at work while training, when it silences some maps by chance. Here it changes nothing.",
             "RandomFlip": "Only at work while training, when it mirrors pictures by chance. Here it changes nothing.",
@@ -159,6 +160,8 @@ TEXT = {
             "BatchNormalization": "Cada canal se lleva a un rango parecido.",
             "LayerNormalization": "Todos los valores de la imagen se llevan a un rango parecido.",
             "GroupNormalization": "Cada grupo de canales se lleva a un rango parecido.",
+            "ActivityRegularization": "Solo actúa durante el entrenamiento, cuando los valores grandes cuestan algo. Aquí no "
+            "cambia nada.",
             "Dropout": "Solo actúa durante el entrenamiento, cuando calla algunos valores al azar. Aquí no cambia nada.",
             "SpatialDropout2D": "Solo actúa durante el entrenamiento, cuando calla algunos mapas al azar. Aquí no cambia "
                                 "nada.",

@@ -1,4 +1,4 @@
-"""What evaluation counts, by Keras's names. A metric gathers batch after batch and gives one number."""
+"""What evaluation counts, by Keras's names. A metric gathers batch after batch and gives a number, or one a threshold."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class Metric(Configurable):
         """Take in one batch."""
         raise NotImplementedError
 
-    def result(self) -> float:
-        """Return the value over all batches since `reset_state`."""
+    def result(self) -> Any:
+        """Return the value over all batches since `reset_state`: a float, or a list of them for a list of thresholds."""
         raise NotImplementedError
 
     def reset_state(self) -> None:
@@ -47,7 +47,7 @@ class Metric(Configurable):
         for name, value in state.items():
             setattr(self, name, np.asarray(value) if isinstance(value, list) else value)
 
-    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> float:
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         self.update_state(as_array(y_true), as_array(y_pred), None if sample_weight is None else as_array(sample_weight))
         return self.result()
 
@@ -183,17 +183,24 @@ class SparseCategoricalCrossentropy(_LossMetric):
 
 
 class _Confusion(Metric):
-    """True and false positives and negatives at each of some thresholds; labels are taken as one-hot."""
+    """True and false positives and negatives at each of some thresholds; labels are taken as one-hot.
+
+    With `multi_label` each has a second axis, for the labels.
+    """
 
     _levels: Sequence[float]
     class_id: int | None = None
     top_k: int | None = None
     from_logits: bool = False
+    multi_label: bool = False
+    num_labels: int | None = None
+    label_weights: list[float] | None = None
 
     def reset_state(self) -> None:
-        count = len(self._levels)
-        self.true_positives, self.false_positives = np.zeros(count), np.zeros(count)
-        self.true_negatives, self.false_negatives = np.zeros(count), np.zeros(count)
+        labels = self.num_labels or len(self.label_weights or ()) or 1  # 1 becomes as many as there are
+        shape = (len(self._levels), labels) if self.multi_label else (len(self._levels),)
+        self.true_positives, self.false_positives = np.zeros(shape), np.zeros(shape)
+        self.true_negatives, self.false_negatives = np.zeros(shape), np.zeros(shape)
 
     def update_state(self, y_true: np.ndarray, y_pred: np.ndarray, sample_weight: np.ndarray | None = None) -> None:
         y_true, y_pred = as_array(y_true), as_array(y_pred)
@@ -212,14 +219,24 @@ class _Confusion(Metric):
         if sample_weight is not None:
             w = np.asarray(sample_weight, np.float64)
             weight = weight * w.reshape(w.shape + (1,) * (weight.ndim - w.ndim))
-        below = np.searchsorted(self._levels, y_pred.ravel())  # so many thresholds are below each output
-        is_true, weight = y_true.ravel() > 0.5, weight.ravel()
-        for mask, above, rest in ((is_true, self.true_positives, self.false_negatives),
-                                  (~is_true, self.false_positives, self.true_negatives)):  # fmt: skip
+        if self.label_weights is not None and not self.multi_label:
+            weight = weight * self.label_weights
+        size = y_pred.shape[-1] if self.multi_label else y_pred.size
+        columns = (a.reshape(-1, size).T if self.multi_label else a.reshape(1, -1) for a in (y_true, y_pred, weight))
+        counts = np.stack([self._counts(*column) for column in zip(*columns)], -1)
+        tp, fn, fp, tn = counts if self.multi_label else counts[..., 0]
+        self.true_positives, self.false_negatives = self.true_positives + tp, self.false_negatives + fn
+        self.false_positives, self.true_negatives = self.false_positives + fp, self.true_negatives + tn
+
+    def _counts(self, y_true: np.ndarray, y_pred: np.ndarray, weight: np.ndarray) -> list[np.ndarray]:
+        """True positives, false negatives, false positives, true negatives at each threshold."""
+        below, is_true = np.searchsorted(self._levels, y_pred), y_true > 0.5  # so many thresholds are below each output
+        found: list[np.ndarray] = []
+        for mask in (is_true, ~is_true):
             counts: np.ndarray = np.bincount(below[mask], weight[mask], len(self._levels) + 1)
             passed = counts[::-1].cumsum()[::-1]
-            above += passed[1:]
-            rest += passed[0] - passed[1:]
+            found += [passed[1:], passed[0] - passed[1:]]
+        return found
 
 
 class Precision(_Confusion):
@@ -227,8 +244,8 @@ class Precision(_Confusion):
 
     Parameters
     ----------
-    thresholds : float, optional
-        By default 0.5, or with `top_k` none.
+    thresholds : float or list of float, optional
+        From 0 to 1, by default 0.5, or with `top_k` none. For a list, the result is a list too.
     top_k : int, optional
         Only the k largest outputs of a sample count as above it.
     class_id : int, optional
@@ -237,26 +254,33 @@ class Precision(_Confusion):
     """
 
     def __init__(
-        self, thresholds: float | None = None, top_k: int | None = None, class_id: int | None = None,
+        self, thresholds: float | Sequence[float] | None = None, top_k: int | None = None, class_id: int | None = None,
         name: str | None = None,
     ) -> None:  # fmt: skip
-        if isinstance(thresholds, (list, tuple)):
-            raise TypeError(f"{type(self).__name__}: thresholds must be one number, for a metric is one, got {thresholds!r}")
+        default = 0.5 if top_k is None else float(np.finfo(np.float64).min)
+        levels = [default] if thresholds is None else [thresholds] if isinstance(thresholds, (int, float)) else list(thresholds)
+        if not levels or (thresholds is not None and not all(0 <= level <= 1 for level in levels)):
+            raise ValueError(f"{type(self).__name__}: thresholds must be numbers from 0 to 1, at least one, got {thresholds!r}")
         if top_k is not None and (isinstance(top_k, bool) or not isinstance(top_k, int) or top_k < 1):
             raise ValueError(f"{type(self).__name__}: top_k must be a positive int, got {top_k!r}")
         self.thresholds, self.top_k, self.class_id = thresholds, top_k, class_id
-        self._levels = [(0.5 if top_k is None else np.finfo(np.float64).min) if thresholds is None else float(thresholds)]
+        self._levels = sorted(map(float, levels))
+        self._places = [self._levels.index(level) for level in levels]
         super().__init__(name)
 
-    def result(self) -> float:
-        return _ratio(self.true_positives, self.true_positives + self.false_positives)
+    def result(self) -> float | list[float]:
+        return self._ratio(self.true_positives + self.false_positives)
+
+    def _ratio(self, denominator: np.ndarray) -> float | list[float]:
+        values = [float(value) for value in _divided(self.true_positives, denominator)[self._places]]
+        return values if len(values) > 1 else values[0]
 
 
 class Recall(Precision):
     """True positives of all that should be above the threshold; arguments as for `Precision`."""
 
-    def result(self) -> float:
-        return _ratio(self.true_positives, self.true_positives + self.false_negatives)
+    def result(self) -> float | list[float]:
+        return self._ratio(self.true_positives + self.false_negatives)
 
 
 class AUC(_Confusion):
@@ -272,13 +296,20 @@ class AUC(_Confusion):
     name : str, optional
     thresholds : list of float, optional
         From 0 to 1, in the place of `num_thresholds` evenly spaced ones; what is below and above all is added.
+    multi_label : bool
+        The mean of each label's area, y_true and y_pred being (samples, labels); else all outputs are taken together.
+    num_labels : int, optional
+        With `multi_label`; by default as many as there are.
+    label_weights : list of float, optional
+        How much each label weighs: its area with `multi_label`, else its outputs.
     from_logits : bool
         Whether y_pred goes into a sigmoid first.
     """
 
     def __init__(
         self, num_thresholds: int = 200, curve: str = "ROC", summation_method: str = "interpolation",
-        name: str | None = None, *, thresholds: Sequence[float] | None = None, from_logits: bool = False,
+        name: str | None = None, *, thresholds: Sequence[float] | None = None, multi_label: bool = False,
+        num_labels: int | None = None, label_weights: Sequence[float] | None = None, from_logits: bool = False,
     ) -> None:  # fmt: skip
         if thresholds is not None:
             num_thresholds = len(thresholds) + 2
@@ -294,12 +325,31 @@ class AUC(_Confusion):
             raise ValueError(f"AUC: curve must be 'ROC' or 'PR', got {curve!r}")
         self.num_thresholds, self.curve, self.summation_method = num_thresholds, curve, summation_method
         self.thresholds, self.from_logits = None if thresholds is None else [float(t) for t in thresholds], bool(from_logits)
+        self.multi_label, self.num_labels = bool(multi_label), num_labels
+        self.label_weights = None if label_weights is None else [float(w) for w in label_weights]
+        if self.label_weights is not None and not all(0 <= w < np.inf for w in self.label_weights):
+            raise ValueError(f"AUC: label_weights must be finite and not negative, got {label_weights!r}")
         inner = (i / (num_thresholds - 1) for i in range(1, num_thresholds - 1)) if thresholds is None else sorted(thresholds)
         self._levels = [-1e-7, *inner, 1 + 1e-7]
         super().__init__(name or "auc")
 
+    def update_state(self, y_true: np.ndarray, y_pred: np.ndarray, sample_weight: np.ndarray | None = None) -> None:
+        labels = np.shape(y_pred)[-1]
+        wanted = {"num_labels": self.num_labels, "label_weights": self.label_weights and len(self.label_weights)}
+        for name, count in wanted.items():
+            if count is not None and count != labels:
+                raise ValueError(f"AUC: {name} says {count} labels, y_pred has {labels}")
+        super().update_state(y_true, y_pred, sample_weight)
+
     def result(self) -> float:
-        tp, fp, tn, fn = self.true_positives, self.false_positives, self.true_negatives, self.false_negatives
+        counts = self.true_positives, self.false_positives, self.true_negatives, self.false_negatives
+        if not self.multi_label:
+            return self._area(*counts)
+        areas = [self._area(*column) for column in zip(*(count.T for count in counts))]
+        weights = self.label_weights or [1.0] * len(areas)
+        return float(np.average(areas, weights=weights)) if any(weights) else 0.0
+
+    def _area(self, tp: np.ndarray, fp: np.ndarray, tn: np.ndarray, fn: np.ndarray) -> float:
         recall = _divided(tp, tp + fn)
         if self.curve == "ROC" or self.summation_method != "interpolation":
             x, y = (_divided(fp, fp + tn), recall) if self.curve == "ROC" else (recall, _divided(tp, tp + fp))
@@ -345,10 +395,6 @@ def confusion_matrix(y_true: Any, y_pred: Any, classes: int | None = None) -> np
 def _in_top(labels: np.ndarray, y_pred: np.ndarray, k: int) -> np.ndarray:
     score = np.take_along_axis(y_pred, labels[..., None], -1)
     return (y_pred > score).sum(-1) < k
-
-
-def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> float:
-    return float(_divided(numerator, denominator)[0])
 
 
 def _divided(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:

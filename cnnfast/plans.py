@@ -21,6 +21,7 @@ from . import ops
 from .ops.cpu import current_isa
 from .ops.tape import Tape
 from .ops.threads import get_num_threads
+from .penalties import noting
 
 if TYPE_CHECKING:
     from .layers import Layer
@@ -70,6 +71,7 @@ class Plan:
             else:
                 self.x = self.tape.buffer(x)
         self.y: np.ndarray | None = None
+        self.penalties: list[np.ndarray] = []  # what layers add to the loss for their outputs
         self.dy: np.ndarray | None = None
 
     def record(self, function: Callable[..., Any], *arguments: Any) -> Any:
@@ -177,21 +179,25 @@ class Plans:
 class Step:
     """One training step's forward, backward and what layers do at its end: eagerly, recorded, or by a plan.
 
-    `x` may be of any dtype.
+    `x` may be of any dtype. After `forward`, `penalties` are what layers add to the loss for their outputs.
     """
 
     def __init__(self, network: Sequential, x: np.ndarray, logits: bool, eager: bool) -> None:
         self.network, self.x, self.logits = network, x, logits
         self.key: Hashable = None
         self.plan: Plan | None = None
+        self.penalties: list[np.ndarray] = []
         if not eager:
             self.key, self.plan = network._plans.take(network, x, "train", logits)
 
     def forward(self) -> np.ndarray:
-        if self.plan is None:
-            return self.network.forward(_cast(self.network, self.x), True, self.logits)
-        if not self.plan.complete:
-            return self.plan.record_forward(self.network.forward, self.x, True, self.logits)
+        if self.plan is not None:
+            self.penalties = self.plan.penalties
+        if self.plan is None or not self.plan.complete:
+            with noting(self.penalties):
+                if self.plan is None:
+                    return self.network.forward(_cast(self.network, self.x), True, self.logits)
+                return self.plan.record_forward(self.network.forward, self.x, True, self.logits)
         self.plan.tape.set_step(self.network._clock.step)
         return self.plan.forward(self.x)
 
@@ -220,15 +226,27 @@ class Step:
             self.network._plans.put(self.key, self.plan)
 
 
-def infer(network: Sequential, x: np.ndarray, logits: bool = False) -> np.ndarray:
-    """What `network.forward(x)` returns, by a plan if there is one, for an `x` of any dtype; always a new array."""
-    key, plan = network._plans.take(network, x, "infer", logits)
+def infer(
+    network: Sequential, x: np.ndarray, logits: bool = False, eager: bool = False, penalties: list[np.ndarray] | None = None,
+) -> np.ndarray:  # fmt: skip
+    """What `network.forward(x)` returns, by a plan if there is one, for an `x` of any dtype; always a new array.
+
+    What layers add to the loss for their outputs goes to `penalties`, if that is given.
+    """
+    plan: Plan | None = None
+    key: Hashable = None
+    if not eager:
+        key, plan = network._plans.take(network, x, "infer", logits, penalties is not None)
     if plan is None:
-        return network.forward(_cast(network, x), False, logits)
+        with noting(penalties):
+            return network.forward(_cast(network, x), False, logits)
     if plan.complete:
         y = plan.forward(x).copy()
     else:
-        y = plan.record_forward(network.forward, x, False, logits).copy()
+        with noting(None if penalties is None else plan.penalties):
+            y = plan.record_forward(network.forward, x, False, logits).copy()
+    if penalties is not None:
+        penalties += [p.copy() for p in plan.penalties]
     network._plans.put(key, plan)  # not after an exception: its tape may end anywhere
     return y
 

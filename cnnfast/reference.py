@@ -825,6 +825,15 @@ def binary_cross_entropy_backward(dloss, p, target):
         return _array(dloss) * (_times(1 - t, 1 / (1 - p)) - _times(t, 1 / p))
 
 
+def penalty(x, l1=0.0, l2=0.0):
+    x = _array(x)
+    return l1 * np.sqrt(x**2).sum() + l2 * (x**2).sum()  # the complex step goes through this |x|
+
+
+def penalty_backward(dy, x, l1=0.0, l2=0.0):
+    return dy + l1 * np.sign(x) + 2 * l2 * _array(x)
+
+
 # --- optimiser steps: in place, Keras 3's formulas; weight decay is decoupled and goes first ------------------------------
 
 

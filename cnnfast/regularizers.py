@@ -1,4 +1,5 @@
-"""Penalties on weights, by Keras's names: the loss grows by the penalty, the gradient by its derivative."""
+"""Penalties on weights and on the outputs of layers, by Keras's names: the loss grows by the penalty, the gradient by its
+derivative."""
 
 from __future__ import annotations
 
@@ -7,17 +8,38 @@ from typing import Any
 
 import numpy as np
 
+from . import ops
+from .ops.tape import not_replayable
+from .plans import revise
 from .registry import Configurable, lookup, table_of
 
 
 class Regularizer(Configurable):
-    """``regularizer(weight)`` is the penalty; `gradient` its derivative."""
+    """``regularizer(weight)`` is the penalty; `gradient` its derivative.
+
+    On a layer's output the penalty is divided by the size of the batch.
+    """
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """A plan knows how hard it regularizes outputs."""
+        revise()
+        super().__setattr__(name, value)
 
     def __call__(self, weight: np.ndarray) -> float:
         raise NotImplementedError
 
     def gradient(self, weight: np.ndarray) -> np.ndarray:
         raise NotImplementedError
+
+    def of_output(self, y: np.ndarray) -> np.ndarray:
+        """Return the penalty of a layer's output, in an array that a plan fills again."""
+        not_replayable()
+        return np.array(self(y) / len(y))
+
+    def output_gradient(self, dy: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Return `dy` and the gradient of that."""
+        not_replayable()
+        return dy + (self.gradient(y) / len(y)).astype(dy.dtype)
 
 
 class L1L2(Regularizer):
@@ -36,6 +58,13 @@ class L1L2(Regularizer):
     def gradient(self, weight: np.ndarray) -> np.ndarray:
         gradient = (2 * self.l2) * weight
         return gradient + self.l1 * np.sign(weight) if self.l1 else gradient
+
+
+    def of_output(self, y: np.ndarray) -> np.ndarray:
+        return ops.penalty(y, self.l1 / len(y), self.l2 / len(y))
+
+    def output_gradient(self, dy: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return ops.penalty_backward(dy, y, self.l1 / len(y), self.l2 / len(y))
 
 
 class L1(L1L2):

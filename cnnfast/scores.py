@@ -44,7 +44,7 @@ class Scores:
             metric.set_state(gathered)
             self.metrics[name] = metric, is_weighted
 
-    def result(self) -> dict[str, float]:
+    def result(self) -> dict[str, Any]:
         return {"loss": self.loss.result(), **{name: metric.result() for name, (metric, _) in self.metrics.items()}}
 
     def _choose(self, y_true: np.ndarray, y_pred: np.ndarray) -> None:

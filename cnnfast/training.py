@@ -311,6 +311,7 @@ class Trainer(_Base):
             value, dvalues = loss.reduce(values, w)
             trainable = self.trainable_weights
             value += sum(p.regularizer(p.data) for p in trainable if p.regularizer is not None)
+            value += sum(map(float, step.penalties))
             if not math.isfinite(value):
                 _not_finite("loss", value, where, x, on_nonfinite)
             self.needs_input_gradient = False
@@ -387,9 +388,11 @@ class Trainer(_Base):
         assert self.dtype is not None
         x, y, w = self._cast("evaluate", batch)
         loss, is_twin = self._loss_on_logits()
+        penalties: list[np.ndarray] | None = [] if _regularizes_outputs(self) else None
         with self._lock.reading():
-            outputs = self._infer(x, is_twin)
+            outputs = infer(self._network, x, is_twin, self.run_eagerly, penalties)
             penalty = sum(p.regularizer(p.data) for p in self.trainable_weights if p.regularizer is not None)
+            penalty += sum(map(float, penalties or ()))
         y = loss.targets(y, outputs.shape, self.dtype)
         value = loss.reduce(loss.forward(y, outputs)[0], w)[0] + penalty
         scores.update(value, y, self._predictions(outputs, is_twin) if scores.identifiers else None, w)
@@ -476,11 +479,7 @@ class Trainer(_Base):
         x = any_array(x, "predict_on_batch", "x")
         self._check_shape("predict_on_batch", x)
         with self._lock.reading():
-            return self._infer(x)
-
-    def _infer(self, x: np.ndarray, logits: bool = False) -> np.ndarray:
-        network = self._network
-        return network.forward(x.astype(self.dtype, copy=False), False, logits) if self.run_eagerly else infer(network, x, logits)
+            return infer(self._network, x, eager=self.run_eagerly)
 
     # --- shared ------------------------------------------------------------------------------------------------------
 
@@ -537,7 +536,7 @@ class Trainer(_Base):
     def _loss_on_logits(self) -> tuple[Loss, bool]:
         """The loss to compute, and whether that is the twin for what goes into the last activation."""
         assert self.loss is not None
-        twin = self.loss.on_logits(self.activation)
+        twin = None if _regularizes_outputs(self._network.layers[-1]) else self.loss.on_logits(self.activation)
         return (self.loss, False) if twin is None else (twin, True)
 
     def _predictions(self, outputs: np.ndarray, are_logits: bool) -> np.ndarray:
@@ -545,6 +544,10 @@ class Trainer(_Base):
             return outputs
         assert self.activation is not None
         return self.activation.forward(outputs)
+
+
+def _regularizes_outputs(layer: Layer) -> bool:
+    return layer.activity_regularizer is not None or any(map(_regularizes_outputs, layer.sublayers))
 
 
 def _not_finite(what: str, value: float, where: str, x: np.ndarray, on_nonfinite: str) -> None:

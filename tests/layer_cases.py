@@ -107,6 +107,7 @@ CASES = {
     "GroupNormalization first": (lambda: layers.GroupNormalization(2, axis=1, center=False), IMAGE_FIRST),
     "SpatialDropout2D": (lambda: layers.SpatialDropout2D(0.4, seed=3), IMAGE),
     "SpatialDropout2D first": (lambda: layers.SpatialDropout2D(0.4, FIRST, 3), IMAGE_FIRST),
+    "ActivityRegularization": (lambda: layers.ActivityRegularization(0.1, 0.2), IMAGE),
     "PReLU": (lambda: layers.PReLU("he_normal"), IMAGE),
     "PReLU shared": (lambda: layers.PReLU(shared_axes=[1, 2]), IMAGE),
     "Rescaling": (lambda: layers.Rescaling(0.5, -1.0), IMAGE),

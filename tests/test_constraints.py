@@ -34,6 +34,11 @@ def network():
         layers.Conv2D(4, 3, kernel_constraint=constraints.MaxNorm(0.8, [0, 1, 2]), bias_constraint="non_neg"),
         layers.DepthwiseConv2D(3, depthwise_constraint="non_neg"),
         layers.Conv2DTranspose(3, 2, kernel_constraint=constraints.UnitNorm([0, 1, 3])),
+        layers.BatchNormalization(beta_constraint="non_neg", gamma_constraint=constraints.UnitNorm()),
+        layers.SeparableConv2D(4, 2, depthwise_constraint="non_neg", pointwise_constraint=constraints.UnitNorm(2), bias_constraint="non_neg"),
+        layers.LayerNormalization(beta_constraint="non_neg", gamma_constraint=constraints.UnitNorm()),
+        layers.PReLU(alpha_constraint="non_neg", shared_axes=[1, 2]),
+        layers.GroupNormalization(2, beta_constraint="non_neg", gamma_constraint=constraints.UnitNorm()),
         layers.Flatten(),
         layers.Dense(3, kernel_constraint="unit_norm", bias_constraint=constraints.MinMaxNorm(0.1, 0.2)),
     ], seed=1)  # fmt: skip
@@ -45,7 +50,7 @@ def network():
 def test_weights_obey_after_every_step(way, rng):
     model = {"itself": lambda m: m, "saved": lambda m: saving.from_bytes(saving.to_bytes(m)), "copied": copy.deepcopy,
              "pickled": lambda m: pickle.loads(pickle.dumps(m))}[way](network())  # fmt: skip
-    first, depth, back, _, dense = model.layers
+    first, depth, back, batch, both, layer, slopes, group, _, dense = model.layers
     assert (depth.kernel.data < 0).any()
     for step in range(5):  # the later ones by a plan
         x, y = rng.standard_normal((4, 8, 8, 2)), 10 * rng.standard_normal((4, 3))
@@ -55,6 +60,10 @@ def test_weights_obey_after_every_step(way, rng):
         np.testing.assert_allclose(norms(back.kernel.data, (0, 1, 3)), 1, atol=1e-6)
         np.testing.assert_allclose(norms(dense.kernel.data, 0), 1, atol=1e-6)
         assert 0.1 - 1e-6 < norms(dense.bias.data, 0) < 0.2 + 1e-6
+        for norm in (batch, layer, group):
+            assert (norm.beta.data >= 0).all() and abs(norms(norm.gamma.data, 0) - 1) < 1e-6
+        assert (both.depthwise.kernel.data >= 0).all() and (slopes.alpha.data >= 0).all() and (both.pointwise.bias.data >= 0).all()
+        np.testing.assert_allclose(norms(both.pointwise.kernel.data, 2), 1, atol=1e-6)
 
 
 def test_frozen_weights_are_left_alone(rng):

@@ -92,6 +92,32 @@ def test_training_is_that_of_keras(keras, optimizer, rng):
         np.testing.assert_allclose(a, b, atol=1e-5)
 
 
+def test_activity_regularizers_are_those_of_keras(keras, rng):
+    x, y = rng.standard_normal((36, 8, 8, 2)).astype(np.float32), rng.integers(0, 3, 36)
+
+    def made(of, rules, sequential):
+        both = dict(activity_regularizer=rules.L1L2(0.02, 0.03))
+        return sequential([
+            of.Input((8, 8, 2)), of.Conv2D(4, 3, activation="relu", **both), of.DepthwiseConv2D(3, **both),
+            of.SeparableConv2D(4, 2, **both), of.Conv2DTranspose(2, 2, activation="tanh", activity_regularizer="l1"),
+            of.ActivityRegularization(0.01, 0.02), of.Flatten(), of.Dense(3, activation="softmax", **both),
+        ])  # fmt: skip
+
+    keras.utils.set_random_seed(0)
+    theirs = made(keras.layers, keras.regularizers, keras.Sequential)
+    ours = made(layers, regularizers, cnnfast.Sequential)
+    ours.set_weights(theirs.get_weights())
+    histories = []
+    for model, rules in ((ours, optimizers), (theirs, keras.optimizers)):
+        model.compile(rules.Adam(0.003), "sparse_categorical_crossentropy")
+        histories.append(model.fit(x, y, batch_size=10, epochs=3, shuffle=False, verbose=0, validation_split=0.25).history)
+    assert set(histories[0]) == set(histories[1])
+    for name, values in histories[0].items():
+        np.testing.assert_allclose(values, histories[1][name], rtol=1e-4, err_msg=name)
+    for a, b in zip(ours.get_weights(), theirs.get_weights()):
+        np.testing.assert_allclose(a, b, atol=1e-4)
+
+
 @pytest.mark.parametrize("name, config", [("MaxNorm", {"max_value": 1.5, "axis": [0, 1, 2]}), ("NonNeg", {}),
                                           ("UnitNorm", {"axis": 1}), ("MinMaxNorm", {"min_value": 1.0, "max_value": 2.0, "rate": 0.5})])
 def test_constraints_are_those_of_keras(keras, name, config, rng):
@@ -263,8 +289,10 @@ METRICS = {
     "BinaryAccuracy": [dict(threshold=0.3)], "CategoricalAccuracy": [{}], "SparseCategoricalAccuracy": [{}],
     "TopKCategoricalAccuracy": [dict(k=2)], "SparseTopKCategoricalAccuracy": [dict(k=2)], "MeanSquaredError": [{}],
     "MeanAbsoluteError": [{}], "BinaryCrossentropy": [dict(label_smoothing=0.1)], "CategoricalCrossentropy": [{}],
-    "SparseCategoricalCrossentropy": [{}], "Precision": [{}, dict(thresholds=0.3), dict(class_id=2)],
-    "Recall": [{}, dict(thresholds=0.3), dict(class_id=2)], "AUC": [{}, dict(curve="PR"), dict(num_thresholds=20)],
+    "SparseCategoricalCrossentropy": [{}], "Precision": [{}, dict(thresholds=0.3), dict(class_id=2), dict(thresholds=[0.7, 0.2, 0.5])],
+    "Recall": [{}, dict(thresholds=0.3), dict(class_id=2), dict(thresholds=[0.6, 0.3])],
+    "AUC": [{}, dict(curve="PR"), dict(num_thresholds=20), dict(multi_label=True), dict(label_weights=[1.0, 2.0, 0.0, 3.0]),
+            dict(multi_label=True, num_labels=4, label_weights=[1.0, 2.0, 0.0, 3.0])],
 }  # fmt: skip
 
 
@@ -278,7 +306,7 @@ def test_metrics_are_those_of_keras(keras, name, options, rng):
             metric = getattr(made_of, name)(**options)
             for part in np.array_split(np.arange(60), 4):
                 metric.update_state(y[part], p[part], None if w is None else w[part])
-            results.append(float(metric.result()))
+            results.append(np.asarray(metric.result()))
     np.testing.assert_allclose(results[:2], results[2:], rtol=1e-5)
 
 

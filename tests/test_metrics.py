@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
 
-from cnnfast import metrics
+from cnnfast import Sequential, callbacks, layers, metrics
 
 
 @pytest.fixture
@@ -74,8 +75,13 @@ def test_precision_and_recall_of_the_largest(scored):
     assert in_batches(metrics.Precision(0.3, 2, 1), labels, p) == pytest.approx((both & (labels == 1)).sum() / both.sum())
     with pytest.raises(ValueError, match="Recall: top_k must be a positive int, got 0"):
         metrics.Recall(top_k=0)
-    with pytest.raises(TypeError, match="Precision: thresholds must be one number"):
-        metrics.Precision([0.2, 0.5])
+    for kind in (metrics.Precision, metrics.Recall):
+        several = in_batches(kind([0.6, 0.2, 0.5, 0.2], class_id=1), labels, p)
+        assert several == [in_batches(kind(threshold, class_id=1), labels, p) for threshold in (0.6, 0.2, 0.5, 0.2)]
+        assert metrics.get({"class_name": kind.__name__, "config": kind([0.6, 0.2]).get_config()}).thresholds == [0.6, 0.2]
+    for bad in ([], [0.5, 1.5], -0.1, float("nan")):
+        with pytest.raises(ValueError, match="Precision: thresholds must be numbers from 0 to 1"):
+            metrics.Precision(bad)
 
 
 def test_auc_by_other_sums(scored):
@@ -149,3 +155,47 @@ def test_state_and_description(name, scored):
     assert twin.result() == metric.result() != 0
     metric.reset_state()
     assert metric.result() == 0
+
+
+def test_auc_of_many_labels(rng):
+    y, p, weight = rng.random((90, 3)) < 0.4, rng.random((90, 3)).astype(np.float32), rng.random(90)
+    areas = [in_batches(metrics.AUC(50), y[:, [i]], p[:, [i]]) for i in range(3)]
+    assert in_batches(metrics.AUC(50, multi_label=True), y, p) == pytest.approx(np.mean(areas), rel=1e-12)
+    weighted = metrics.AUC(50, multi_label=True, num_labels=3, label_weights=[1, 0, 2])
+    assert in_batches(weighted, y, p) == pytest.approx((areas[0] + 2 * areas[2]) / 3, rel=1e-12)
+    together = metrics.AUC(50, label_weights=[1, 1, 1])
+    assert in_batches(together, y, p) == in_batches(metrics.AUC(50), y, p) != pytest.approx(np.mean(areas), rel=1e-6)
+    weighted.update_state(y, p, weight)
+    twin = metrics.get({"class_name": "AUC", "config": weighted.get_config()})
+    twin.set_state(json.loads(json.dumps(weighted.get_state())))
+    assert twin.result() == weighted.result()
+    weighted.reset_state()
+    assert weighted.result() == 0
+    for config, message in ((dict(num_labels=2), "num_labels says 2 labels, y_pred has 3"),
+                            (dict(label_weights=[1, 2]), "label_weights says 2 labels")):  # fmt: skip
+        with pytest.raises(ValueError, match=message):
+            metrics.AUC(multi_label=True, **config).update_state(y, p)
+    with pytest.raises(ValueError, match="AUC: label_weights must be finite and not negative"):
+        metrics.AUC(label_weights=[-1])
+
+
+def test_several_thresholds_in_a_training(rng, tmp_path, capsys):
+    """Lists in the history, the log file, the progress line, a backup and what evaluate returns."""
+    x, y = rng.standard_normal((40, 6)), rng.integers(0, 2, (40, 1))
+
+    def train(*more):
+        model = Sequential([layers.Dense(4, "relu"), layers.Dense(1, "sigmoid")], seed=1)
+        model.compile("sgd", "binary_crossentropy", metrics=[metrics.Precision([0.4, 0.5, 0.6]), metrics.AUC(multi_label=True)])
+        return model, model.fit(x, y, epochs=3, verbose=2, callbacks=list(more)).history
+
+    logger = callbacks.CSVLogger(tmp_path / "log.csv")
+    backup = callbacks.BackupAndRestore(tmp_path / "backup", save_freq=1, delete_checkpoint=False)
+    model, history = train(logger, backup)
+    assert np.shape(history["precision"]) == (3, 3) and np.shape(history["auc"]) == (3,)
+    scores = model.evaluate(x, y, verbose=0, return_dict=True)
+    assert scores["precision"] == metrics.Precision([0.4, 0.5, 0.6])(y, model.predict(x, verbose=0))
+    assert f'"{history["precision"][0]}"' in (tmp_path / "log.csv").read_text()
+    assert re.search(r"precision: \[0\.\d{4}, ", capsys.readouterr().out)
+    assert train(logger, backup)[1] == history  # which brings it back
+    with pytest.raises(ValueError, match="EarlyStopping: 'precision' has a value for each threshold, and one is watched"):
+        train(callbacks.EarlyStopping("precision"))

@@ -248,6 +248,7 @@ def calls(rng, dtype):
         "conv2d_backward_input": ((y, w, shape, 1, 1), {}), "conv2d_backward_weight": ((x, y, w.shape, 1, 1), {}),
         "dropout": ((x, 0.5), drawn), "dropout_backward": ((dy, 0.5), drawn), "dropout2d": ((x, 0.5), drawn),
         "dropout2d_backward": ((dy, 0.5), drawn), "pad2d": ((x, 1), {}), "pad2d_backward": ((dy, 1), {}),
+        "penalty": ((x, 0.1, 0.2), {}), "penalty_backward": ((dy, x, 0.1, 0.2), {}),
         "prelu": ((x, c[None, None]), {}), "prelu_backward": ((dy, x, c[None, None]), {}),
         "upsample2d": ((x, 2), {}), "upsample2d_backward": ((dy, 2), {}),
     }  # fmt: skip

@@ -479,6 +479,13 @@ def test_binary_losses():
     np.testing.assert_array_equal(ref.binary_cross_entropy([0.0, 1.0, 0.0], [0.0, 1.0, 1.0]), [0, 0, np.inf])
 
 
+def test_penalty(rng):
+    x, dy = rng.standard_normal((2, 3, 4))
+    np.testing.assert_allclose(ref.penalty([3, -4], 0.5, 2), 0.5 * 7 + 2 * 25)
+    check(ref.penalty_backward(0, x, 0.3, 0.2), lambda v: ref.penalty(v, 0.3, 0.2), x, 1)
+    np.testing.assert_allclose(ref.penalty_backward(dy, x, 0.3, 0.2), dy + ref.penalty_backward(0, x, 0.3, 0.2))
+
+
 def test_mse_loss():
     rng = np.random.default_rng(15)
     x, t, dloss = rng.normal(size=(2, 3, 4)), rng.normal(size=(2, 3, 4)), rng.normal(size=(2, 3))

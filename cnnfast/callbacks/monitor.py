@@ -42,7 +42,12 @@ class Monitor(Callback):
     def value(self, logs: Mapping[str, float] | None) -> float | None:
         """Return the number watched, or warn and return None."""
         if logs and self.monitor in logs:
-            return logs[self.monitor]
+            value = logs[self.monitor]
+            if isinstance(value, list):
+                raise ValueError(
+                    f"{type(self).__name__}: {self.monitor!r} has a value for each threshold, and one is watched: got {value}"
+                )
+            return value
         names = ", ".join(logs or ()) or "nothing"
         warnings.warn(f"{type(self).__name__}: no {self.monitor!r} in the logs, there is {names}", stacklevel=2)
         return None

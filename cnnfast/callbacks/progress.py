@@ -89,5 +89,10 @@ def verbosity(verbose: Any) -> int:
 
 
 def _shown(logs: Mapping[str, float] | None) -> str:
-    return " - ".join(f"{name}: {value:.4f}" if abs(value) > 1e-3 else f"{name}: {value:.4e}"
-                      for name, value in (logs or {}).items())  # fmt: skip
+    return " - ".join(f"{name}: {_number(value)}" for name, value in (logs or {}).items())
+
+
+def _number(value: Any) -> str:
+    if isinstance(value, list):  # of a metric with several thresholds
+        return f"[{', '.join(map(_number, value))}]"
+    return f"{value:.4f}" if abs(value) > 1e-3 else f"{value:.4e}"

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..registry import lookup
 from .activation import Activation, LeakyReLU, ReLU, Sigmoid, Softmax
+from .activity import ActivityRegularization
 from .augment import (
     RandomBrightness,
     RandomContrast,
@@ -37,6 +38,7 @@ from .upsampling import UpSampling2D
 
 __all__ = [
     "Activation",
+    "ActivityRegularization",
     "AveragePooling1D",
     "AveragePooling2D",
     "BatchNormalization",

@@ -14,8 +14,10 @@ from ..arrays import as_array
 from ..ops.check import any_array
 from ..ops.copy import contiguous
 from ..parameters import Block, Parameter
+from ..penalties import note
 from ..plans import revise
 from ..registry import Configurable, reject_unknown, snake_case
+from ..regularizers import Regularizer
 from ._arguments import Shape
 
 _WEIGHTS, _STATISTICS, _LAYERS = 1, 2, 3  # random streams of one seed; 0 is the order of the samples
@@ -57,11 +59,14 @@ class Layer(Configurable):
         With None for the batch; None before the layer is built.
     activation : ActivationFunction or None
         The function that the layer ends with, if it is one.
+    activity_regularizer : Regularizer or None
+        What the layer's output adds to the loss.
     needs_input_gradient : bool
         If False, `backward` need not compute the gradient with respect to its input, and returns None.
     """
 
     activation: ActivationFunction | None = None
+    activity_regularizer: Regularizer | None = None
     needs_input_gradient: bool = True
     _free: ClassVar[frozenset[str]] = frozenset({"needs_input_gradient"})  # attributes that no plan depends on
     ndim: ClassVar[int | None] = None  # dimensions of the input, the batch included; None: any
@@ -90,6 +95,7 @@ class Layer(Configurable):
         self._clock = Clock(0)
         self._stream = 0
         self._saved: Any = None
+        self._activity: np.ndarray | None = None
         self._block: Block | None = None
         self._statistics: Block | None = None
 
@@ -270,7 +276,7 @@ class Layer(Configurable):
 
     def forget(self) -> None:
         """Drop what `forward` saved, here and inside."""
-        self._saved = None
+        self._saved = self._activity = None
         for layer in self.sublayers:
             layer.forget()
 
@@ -281,11 +287,26 @@ class Layer(Configurable):
             raise RuntimeError(f'layer "{self.name}": backward without a forward(x, training=True) before it')
         return saved
 
+    def _regularized(self, y: np.ndarray, training: bool) -> np.ndarray:
+        """Return the layer's output `y`, its penalty noted where it belongs to a loss."""
+        if self.activity_regularizer is not None and note(self.activity_regularizer, y) and training:
+            self._activity = y
+        return y
+
+    def _regularized_back(self, dy: np.ndarray) -> np.ndarray:
+        """Return the gradient with respect to what `_regularized` returned, that of its penalty included."""
+        y, self._activity = self._activity, None
+        if y is None:
+            return dy
+        assert self.activity_regularizer is not None
+        return self.activity_regularizer.output_gradient(dy, y)
+
     # --- copies ----------------------------------------------------------------------------------------------------
 
     def __getstate__(self) -> dict[str, Any]:
         """Everything but memory: parameters carry copies of their values, and the owner lays them out again."""
-        return {**vars(self), "_saved": None, "_block": None, "_statistics": None, "_owner": self._block is not None}
+        fresh = dict.fromkeys(("_saved", "_activity", "_block", "_statistics"))
+        return {**vars(self), **fresh, "_owner": self._block is not None}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         vars(self).update(state)

@@ -32,7 +32,8 @@ class Conv2D(Layer):
     activation : str or ActivationFunction, optional
     use_bias : bool
     kernel_initializer, bias_initializer : str or Initializer
-    kernel_regularizer, bias_regularizer : str or Regularizer, optional
+    kernel_regularizer, bias_regularizer, activity_regularizer : str or Regularizer, optional
+        activity_regularizer: of the output.
     kernel_constraint, bias_constraint : str or Constraint, optional
     **kwargs
         name, trainable, dtype.
@@ -45,8 +46,8 @@ class Conv2D(Layer):
         self, filters: int, kernel_size: Any, strides: Any = (1, 1), padding: str = "valid",
         data_format: str | None = None, dilation_rate: Any = (1, 1), groups: int = 1, activation: Any = None,
         use_bias: bool = True, kernel_initializer: Any = "glorot_uniform", bias_initializer: Any = "zeros",
-        kernel_regularizer: Any = None, bias_regularizer: Any = None, *, kernel_constraint: Any = None,
-        bias_constraint: Any = None, **kwargs: Any,
+        kernel_regularizer: Any = None, bias_regularizer: Any = None, activity_regularizer: Any = None,
+        kernel_constraint: Any = None, bias_constraint: Any = None, **kwargs: Any,
     ) -> None:  # fmt: skip
         super().__init__(**kwargs)
         self.filters = whole(self, "filters", filters)
@@ -64,6 +65,7 @@ class Conv2D(Layer):
         self.bias_initializer = initializers.get(bias_initializer)
         self.kernel_regularizer = regularizers.get(kernel_regularizer)
         self.bias_regularizer = regularizers.get(bias_regularizer)
+        self.activity_regularizer = regularizers.get(activity_regularizer)
         self.kernel_constraint = constraints.get(kernel_constraint)
         self.bias_constraint = constraints.get(bias_constraint)
 
@@ -85,14 +87,14 @@ class Conv2D(Layer):
         x = channels_last(x, self.data_format)
         activation = activations.linear if logits else self.activation
         z = ops.conv2d(x, self._weight(), self._bias(), *self._geometry(), activation=activation.fused)
-        y = activation.finish(z)
+        y = self._regularized(activation.finish(z), training)
         if training:
             self._saved = x, activation.kept(z, y), activation
         return like_input(y, self.data_format)
 
     def backward(self, dy: np.ndarray) -> np.ndarray | None:
         x, kept, activation = self._take()
-        dy = channels_last(dy, self.data_format)
+        dy = self._regularized_back(channels_last(dy, self.data_format))
         if self.trainable and self.bias is not None:
             dy = activation.backward_with_bias(dy, kept, self.bias.grad)
         else:

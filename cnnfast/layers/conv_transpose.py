@@ -25,7 +25,8 @@ class Conv2DTranspose(Conv2D):
     output_padding : int or (int, int), optional
         Less than `strides`. ``height' = (height - 1) * stride + kernel + output_padding`` for "valid"; for "same", 1 or 0
         (an odd or an even kernel) in the place of `kernel`.
-    kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer, kernel_constraint, bias_constraint
+    kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer, activity_regularizer, kernel_constraint, \
+    bias_constraint
         As for `Conv2D`.
     """
 
@@ -33,14 +34,14 @@ class Conv2DTranspose(Conv2D):
         self, filters: int, kernel_size: Any, strides: Any = (1, 1), padding: str = "valid",
         output_padding: Any = None, data_format: str | None = None, dilation_rate: Any = (1, 1), activation: Any = None,
         use_bias: bool = True, kernel_initializer: Any = "glorot_uniform", bias_initializer: Any = "zeros",
-        kernel_regularizer: Any = None, bias_regularizer: Any = None, *, kernel_constraint: Any = None,
-        bias_constraint: Any = None, name: str | None = None, trainable: bool = True, dtype: Any = None,
+        kernel_regularizer: Any = None, bias_regularizer: Any = None, activity_regularizer: Any = None,
+        kernel_constraint: Any = None, bias_constraint: Any = None, *, name: str | None = None,
+        trainable: bool = True, dtype: Any = None,
     ) -> None:  # fmt: skip
         super().__init__(
             filters, kernel_size, strides, padding, data_format, dilation_rate, 1, activation, use_bias,
-            kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer,
-            kernel_constraint=kernel_constraint, bias_constraint=bias_constraint, name=name, trainable=trainable,
-            dtype=dtype,
+            kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer, activity_regularizer,
+            kernel_constraint, bias_constraint, name=name, trainable=trainable, dtype=dtype,
         )  # fmt: skip
         self.output_padding = None if output_padding is None else pair(self, "output_padding", output_padding, 0)
         if self.output_padding and any(p >= s for p, s in zip(self.output_padding, self.strides)):
@@ -76,14 +77,14 @@ class Conv2DTranspose(Conv2D):
         if self.bias is not None:
             ops.rescale(z, 1.0, self.bias.data, out=z)
         activation = activations.linear if logits else self.activation
-        y = activation.forward(z)
+        y = self._regularized(activation.forward(z), training)
         if training:
             self._saved = x, activation.kept(z, y), activation
         return like_input(y, self.data_format)
 
     def backward(self, dy: np.ndarray) -> np.ndarray | None:
         x, kept, activation = self._take()
-        dy = activation.backward(channels_last(dy, self.data_format), kept)
+        dy = activation.backward(self._regularized_back(channels_last(dy, self.data_format)), kept)
         if self.trainable:
             ops.conv2d_backward_weight(dy, x, self.kernel.shape, *self._geometry(), out=self.kernel.grad)
             if self.bias is not None:

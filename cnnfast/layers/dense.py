@@ -21,7 +21,8 @@ class Dense(Layer):
     activation : str or ActivationFunction, optional
     use_bias : bool
     kernel_initializer, bias_initializer : str or Initializer
-    kernel_regularizer, bias_regularizer : str or Regularizer, optional
+    kernel_regularizer, bias_regularizer, activity_regularizer : str or Regularizer, optional
+        activity_regularizer: of the output.
     kernel_constraint, bias_constraint : str or Constraint, optional
     **kwargs
         name, trainable, dtype.
@@ -31,8 +32,8 @@ class Dense(Layer):
 
     def __init__(
         self, units: int, activation: Any = None, use_bias: bool = True, kernel_initializer: Any = "glorot_uniform",
-        bias_initializer: Any = "zeros", kernel_regularizer: Any = None, bias_regularizer: Any = None, *,
-        kernel_constraint: Any = None, bias_constraint: Any = None, **kwargs: Any,
+        bias_initializer: Any = "zeros", kernel_regularizer: Any = None, bias_regularizer: Any = None,
+        activity_regularizer: Any = None, kernel_constraint: Any = None, bias_constraint: Any = None, **kwargs: Any,
     ) -> None:  # fmt: skip
         super().__init__(**kwargs)
         self.units = whole(self, "units", units)
@@ -42,6 +43,7 @@ class Dense(Layer):
         self.bias_initializer = initializers.get(bias_initializer)
         self.kernel_regularizer = regularizers.get(kernel_regularizer)
         self.bias_regularizer = regularizers.get(bias_regularizer)
+        self.activity_regularizer = regularizers.get(activity_regularizer)
         self.kernel_constraint = constraints.get(kernel_constraint)
         self.bias_constraint = constraints.get(bias_constraint)
 
@@ -69,13 +71,14 @@ class Dense(Layer):
         activation = activations.linear if logits else self.activation
         bias = None if self.bias is None else self.bias.data
         z = ops.dense(x, self.kernel.data, bias, activation=activation.fused)
-        y = activation.finish(z)
+        y = self._regularized(activation.finish(z), training)
         if training:
             self._saved = x, activation.kept(z, y), activation
         return y
 
     def backward(self, dy: np.ndarray) -> np.ndarray | None:
         x, kept, activation = self._take()
+        dy = self._regularized_back(dy)
         if self.trainable and self.bias is not None:
             dy = activation.backward_with_bias(dy, kept, self.bias.grad)
         else:

@@ -21,7 +21,8 @@ class DepthwiseConv2D(Conv2D):
         As for `Conv2D`.
     depth_multiplier : int
         Output channels for each input channel.
-    depthwise_initializer, bias_initializer, depthwise_regularizer, bias_regularizer, depthwise_constraint, bias_constraint
+    depthwise_initializer, bias_initializer, depthwise_regularizer, bias_regularizer, activity_regularizer, \
+    depthwise_constraint, bias_constraint
         As for `Conv2D`.
     """
 
@@ -29,13 +30,15 @@ class DepthwiseConv2D(Conv2D):
         self, kernel_size: Any, strides: Any = (1, 1), padding: str = "valid", depth_multiplier: int = 1,
         data_format: str | None = None, dilation_rate: Any = (1, 1), activation: Any = None, use_bias: bool = True,
         depthwise_initializer: Any = "glorot_uniform", bias_initializer: Any = "zeros",
-        depthwise_regularizer: Any = None, bias_regularizer: Any = None, *, depthwise_constraint: Any = None,
-        bias_constraint: Any = None, name: str | None = None, trainable: bool = True, dtype: Any = None,
+        depthwise_regularizer: Any = None, bias_regularizer: Any = None, activity_regularizer: Any = None,
+        depthwise_constraint: Any = None, bias_constraint: Any = None, *, name: str | None = None,
+        trainable: bool = True, dtype: Any = None,
     ) -> None:  # fmt: skip
         super().__init__(
             1, kernel_size, strides, padding, data_format, dilation_rate, 1, activation, use_bias,
-            bias_initializer=bias_initializer, bias_regularizer=bias_regularizer, bias_constraint=bias_constraint,
-            name=name, trainable=trainable, dtype=dtype,
+            bias_initializer=bias_initializer, bias_regularizer=bias_regularizer,
+            activity_regularizer=activity_regularizer, bias_constraint=bias_constraint, name=name,
+            trainable=trainable, dtype=dtype,
         )  # fmt: skip
         self.depth_multiplier = whole(self, "depth_multiplier", depth_multiplier)
         self.depthwise_initializer = initializers.get(depthwise_initializer)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import initializers, ops, regularizers
+from .. import constraints, initializers, ops, regularizers
 from ._arguments import Shape, flag, number, whole
 from .base import Layer
 
@@ -15,7 +15,7 @@ from .base import Layer
 class _Normalization(Layer):
     def __init__(
         self, epsilon: float, center: bool, scale: bool, beta_initializer: Any, gamma_initializer: Any,
-        beta_regularizer: Any, gamma_regularizer: Any, **kwargs: Any,
+        beta_regularizer: Any, gamma_regularizer: Any, beta_constraint: Any, gamma_constraint: Any, **kwargs: Any,
     ) -> None:  # fmt: skip
         super().__init__(**kwargs)
         self.epsilon = number(self, "epsilon", epsilon)
@@ -26,13 +26,19 @@ class _Normalization(Layer):
         self.gamma_initializer = initializers.get(gamma_initializer)
         self.beta_regularizer = regularizers.get(beta_regularizer)
         self.gamma_regularizer = regularizers.get(gamma_regularizer)
+        self.beta_constraint = constraints.get(beta_constraint)
+        self.gamma_constraint = constraints.get(gamma_constraint)
 
     def _add_weights(self, shape: tuple[int, ...]) -> None:
         self.gamma = self.beta = None
         if self.scale:
-            self.gamma = self.add_weight("gamma", shape, self.gamma_initializer, regularizer=self.gamma_regularizer)
+            self.gamma = self.add_weight(
+                "gamma", shape, self.gamma_initializer, True, self.gamma_regularizer, self.gamma_constraint
+            )
         if self.center:
-            self.beta = self.add_weight("beta", shape, self.beta_initializer, regularizer=self.beta_regularizer)
+            self.beta = self.add_weight(
+                "beta", shape, self.beta_initializer, True, self.beta_regularizer, self.beta_constraint
+            )
 
     def _affine(self) -> tuple[np.ndarray | None, np.ndarray | None]:
         gamma, beta = (None if p is None else p.data for p in (self.gamma, self.beta))
@@ -70,16 +76,18 @@ class LayerNormalization(_Normalization):
         Whether there is a beta, a gamma.
     beta_initializer, gamma_initializer : str or Initializer
     beta_regularizer, gamma_regularizer : str or Regularizer, optional
+    beta_constraint, gamma_constraint : str or Constraint, optional
     """
 
     def __init__(
         self, axis: int | Sequence[int] = -1, epsilon: float = 0.001, center: bool = True, scale: bool = True,
         beta_initializer: Any = "zeros", gamma_initializer: Any = "ones", beta_regularizer: Any = None,
-        gamma_regularizer: Any = None, *, name: str | None = None, trainable: bool = True, dtype: Any = None,
+        gamma_regularizer: Any = None, beta_constraint: Any = None, gamma_constraint: Any = None, *,
+        name: str | None = None, trainable: bool = True, dtype: Any = None,
     ) -> None:  # fmt: skip
         super().__init__(
-            epsilon, center, scale, beta_initializer, gamma_initializer, beta_regularizer, gamma_regularizer, name=name,
-            trainable=trainable, dtype=dtype,
+            epsilon, center, scale, beta_initializer, gamma_initializer, beta_regularizer, gamma_regularizer,
+            beta_constraint, gamma_constraint, name=name, trainable=trainable, dtype=dtype,
         )  # fmt: skip
         axes = list(axis) if isinstance(axis, (list, tuple)) else [axis]
         if not axes:
@@ -120,18 +128,20 @@ class GroupNormalization(_Normalization):
         Divides the number of channels; -1: a group for each channel (instance normalization).
     axis : int
         The channels' axis.
-    epsilon, center, scale, beta_initializer, gamma_initializer, beta_regularizer, gamma_regularizer
+    epsilon, center, scale, beta_initializer, gamma_initializer, beta_regularizer, gamma_regularizer, beta_constraint, \
+    gamma_constraint
         As for `LayerNormalization`.
     """
 
     def __init__(
         self, groups: int = 32, axis: int = -1, epsilon: float = 0.001, center: bool = True, scale: bool = True,
         beta_initializer: Any = "zeros", gamma_initializer: Any = "ones", beta_regularizer: Any = None,
-        gamma_regularizer: Any = None, *, name: str | None = None, trainable: bool = True, dtype: Any = None,
+        gamma_regularizer: Any = None, beta_constraint: Any = None, gamma_constraint: Any = None, *,
+        name: str | None = None, trainable: bool = True, dtype: Any = None,
     ) -> None:  # fmt: skip
         super().__init__(
-            epsilon, center, scale, beta_initializer, gamma_initializer, beta_regularizer, gamma_regularizer, name=name,
-            trainable=trainable, dtype=dtype,
+            epsilon, center, scale, beta_initializer, gamma_initializer, beta_regularizer, gamma_regularizer,
+            beta_constraint, gamma_constraint, name=name, trainable=trainable, dtype=dtype,
         )  # fmt: skip
         self.groups = -1 if groups == -1 else whole(self, "groups", groups)
         self.axis = whole(self, "axis", axis, least=-8)

@@ -60,7 +60,8 @@ class Conv1D(_Line, Conv2D):
         "causal": an output depends on no later step; all padding is in front.
     data_format : "channels_last" or "channels_first", optional
         channels_first: (batch, channels, steps).
-    groups, activation, use_bias, kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer
+    groups, activation, use_bias, kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer, \
+    activity_regularizer, kernel_constraint, bias_constraint
         As for `Conv2D`.
     """
 
@@ -72,11 +73,12 @@ class Conv1D(_Line, Conv2D):
         self, filters: int, kernel_size: Any, strides: Any = 1, padding: str = "valid", data_format: str | None = None,
         dilation_rate: Any = 1, groups: int = 1, activation: Any = None, use_bias: bool = True,
         kernel_initializer: Any = "glorot_uniform", bias_initializer: Any = "zeros", kernel_regularizer: Any = None,
-        bias_regularizer: Any = None, **kwargs: Any,
+        bias_regularizer: Any = None, activity_regularizer: Any = None, kernel_constraint: Any = None,
+        bias_constraint: Any = None, **kwargs: Any,
     ) -> None:  # fmt: skip
         super().__init__(
             filters, 1, 1, "valid", data_format, 1, groups, activation, use_bias, kernel_initializer, bias_initializer,
-            kernel_regularizer, bias_regularizer, **kwargs,
+            kernel_regularizer, bias_regularizer, activity_regularizer, kernel_constraint, bias_constraint, **kwargs,
         )  # fmt: skip
         self.kernel_size = single(self, "kernel_size", kernel_size)
         self.strides = single(self, "strides", strides)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import initializers, ops, regularizers
+from .. import constraints, initializers, ops, regularizers
 from ._arguments import Shape, whole
 from .base import Layer
 
@@ -17,17 +17,19 @@ class PReLU(Layer):
     ----------
     alpha_initializer : str or Initializer
     alpha_regularizer : str or Regularizer, optional
+    alpha_constraint : str or Constraint, optional
     shared_axes : list of int, optional
         Axes, counted with the batch as 0, along which alpha is one number: [1, 2] for one alpha a channel.
     """
 
     def __init__(
-        self, alpha_initializer: Any = "zeros", alpha_regularizer: Any = None, *, shared_axes: Sequence[int] | None = None,
-        **kwargs: Any,
+        self, alpha_initializer: Any = "zeros", alpha_regularizer: Any = None, alpha_constraint: Any = None,
+        shared_axes: Sequence[int] | None = None, **kwargs: Any,
     ) -> None:  # fmt: skip
         super().__init__(**kwargs)
         self.alpha_initializer = initializers.get(alpha_initializer)
         self.alpha_regularizer = regularizers.get(alpha_regularizer)
+        self.alpha_constraint = constraints.get(alpha_constraint)
         if shared_axes is not None and not isinstance(shared_axes, (list, tuple)):
             raise TypeError(f"PReLU: shared_axes must be a list of ints, got {shared_axes!r}")
         self.shared_axes = None if shared_axes is None else [whole(self, "shared_axes", axis) for axis in shared_axes]
@@ -46,7 +48,9 @@ class PReLU(Layer):
             else:
                 shape.append(size)
                 self._fixed_axes[axis] = size
-        self.alpha = self.add_weight("alpha", shape, self.alpha_initializer, regularizer=self.alpha_regularizer)
+        self.alpha = self.add_weight(
+            "alpha", shape, self.alpha_initializer, True, self.alpha_regularizer, self.alpha_constraint
+        )
 
     def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
         if training:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from ..activations import ActivationFunction
+from ..regularizers import Regularizer
 from ._arguments import Shape
 from .base import Layer
 from .conv import Conv2D
@@ -26,7 +27,9 @@ class SeparableConv2D(Layer):
     depth_multiplier : int
         Channels that the first convolution makes of each.
     depthwise_initializer, pointwise_initializer, bias_initializer : str or Initializer
-    depthwise_regularizer, pointwise_regularizer, bias_regularizer : str or Regularizer, optional
+    depthwise_regularizer, pointwise_regularizer, bias_regularizer, activity_regularizer : str or Regularizer, optional
+        activity_regularizer: of the output.
+    depthwise_constraint, pointwise_constraint, bias_constraint : str or Constraint, optional
     """
 
     ndim = 4
@@ -36,30 +39,38 @@ class SeparableConv2D(Layer):
         data_format: str | None = None, dilation_rate: Any = (1, 1), depth_multiplier: int = 1, activation: Any = None,
         use_bias: bool = True, depthwise_initializer: Any = "glorot_uniform", pointwise_initializer: Any = "glorot_uniform",
         bias_initializer: Any = "zeros", depthwise_regularizer: Any = None, pointwise_regularizer: Any = None,
-        bias_regularizer: Any = None, **kwargs: Any,
+        bias_regularizer: Any = None, activity_regularizer: Any = None, depthwise_constraint: Any = None,
+        pointwise_constraint: Any = None, bias_constraint: Any = None, **kwargs: Any,
     ) -> None:  # fmt: skip
         super().__init__(**kwargs)
         self.depthwise = DepthwiseConv2D(
             kernel_size, strides, padding, depth_multiplier, data_format, dilation_rate, use_bias=False,
             depthwise_initializer=depthwise_initializer, depthwise_regularizer=depthwise_regularizer,
-            trainable=self._trainable,
+            depthwise_constraint=depthwise_constraint, trainable=self._trainable,
         )  # fmt: skip
         self.pointwise = Conv2D(
             filters, 1, data_format=data_format, activation=activation, use_bias=use_bias,
             kernel_initializer=pointwise_initializer, bias_initializer=bias_initializer,
-            kernel_regularizer=pointwise_regularizer, bias_regularizer=bias_regularizer, trainable=self._trainable,
+            kernel_regularizer=pointwise_regularizer, bias_regularizer=bias_regularizer,
+            activity_regularizer=activity_regularizer, kernel_constraint=pointwise_constraint,
+            bias_constraint=bias_constraint, trainable=self._trainable,
         )  # fmt: skip
         for name in ("kernel_size", "strides", "padding", "data_format", "dilation_rate", "depth_multiplier",
-                     "depthwise_initializer", "depthwise_regularizer"):  # fmt: skip
+                     "depthwise_initializer", "depthwise_regularizer", "depthwise_constraint"):  # fmt: skip
             setattr(self, name, getattr(self.depthwise, name))
-        for name in ("filters", "use_bias", "bias_initializer", "bias_regularizer"):
+        for name in ("filters", "use_bias", "bias_initializer", "bias_regularizer", "bias_constraint"):
             setattr(self, name, getattr(self.pointwise, name))
         self.pointwise_initializer = self.pointwise.kernel_initializer
         self.pointwise_regularizer = self.pointwise.kernel_regularizer
+        self.pointwise_constraint = self.pointwise.kernel_constraint
 
     @property
     def activation(self) -> ActivationFunction:  # type: ignore[override]
         return self.pointwise.activation
+
+    @property
+    def activity_regularizer(self) -> Regularizer | None:  # type: ignore[override]
+        return self.pointwise.activity_regularizer
 
     @property
     def sublayers(self) -> Sequence[Layer]:

@@ -71,6 +71,7 @@ from .memory import clear_cache
 from .norm import batch_norm, batch_norm_backward, batch_norm_stats, moving_average
 from .optim import adam_step, rmsprop_step, sgd_step
 from .pad import pad2d, pad2d_backward
+from .penalty import penalty, penalty_backward
 from .pool2d import (
     avg_pool2d,
     avg_pool2d_backward,
@@ -151,6 +152,8 @@ __all__ = [
     "mse_loss_backward",
     "pad2d",
     "pad2d_backward",
+    "penalty",
+    "penalty_backward",
     "prelu",
     "prelu_backward",
     "random_bernoulli",

@@ -29,6 +29,9 @@ cdef extern from "cnf.h" nogil:
         cnf_kernel *gelu_tanh_backward
         cnf_kernel *add
         cnf_kernel *moving_average
+        cnf_kernel *penalty
+        cnf_kernel *penalty_sum
+        cnf_kernel *penalty_backward
         cnf_kernel *softmax
         cnf_kernel *softmax_backward
         cnf_kernel *softmax_cross_entropy

@@ -32,7 +32,7 @@ def training_curves(
     Returns
     -------
     dict of str to ndarray
-        By name ("loss", "val_loss", "accuracy", ...): (epochs,).
+        By name ("loss", "val_loss", "accuracy", ...): (epochs,), or (epochs, thresholds) where a metric has several.
     """
     record: Mapping[str, Any] = history if isinstance(history, Mapping) else history.history
     curves = {name: np.asarray(values, np.float64) for name, values in record.items()}
@@ -44,9 +44,10 @@ def training_curves(
         groups = [group for group in groups if group]
         for axes, group in zip(figure.subplots(1, len(groups), squeeze=False)[0], groups):
             for name in group:
-                epochs = np.arange(1, len(curves[name]) + 1)
+                epochs, label = np.arange(1, len(curves[name]) + 1), _curve(name, words)
+                each = [f"{label} [{i}]" for i in range(curves[name].shape[-1])] if curves[name].ndim > 1 else label
                 style = dict(linestyle="--", marker="o") if name.startswith("val_") else dict(marker="o")
-                axes.plot(epochs, curves[name], label=_curve(name, words), **style)
+                axes.plot(epochs, curves[name], label=each, **style)
             axes.set_xlabel(words["epoch"])
             axes.xaxis.get_major_locator().set_params(integer=True)
             axes.grid(alpha=0.3)

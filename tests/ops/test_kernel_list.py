@@ -41,6 +41,8 @@ def calls(rng, dtype):
     for op in ("sigmoid_cross_entropy", "binary_cross_entropy"):
         yield op, (p, target), {}
         yield op + "_backward", (x, p, target), {}
+    yield "penalty", (x, 0.5, 0.25), {}
+    yield "penalty_backward", (p, x, 0.5, 0.25), {}
     yield "dropout", (x, 0.25), dict(seed=3, step=5)
     yield "dropout", (x, 0.25), dict(seed=3, step=5, noise_shape=(2, 1, 9, 1))
     yield "random_uniform", ((3, 5), -1.0, [1.0, 2.0, 3.0]), dict(seed=3, step=5, dtype=dtype.name)
@@ -134,7 +136,7 @@ def test_every_kernel_runs_and_is_right(isa, dtype, rng):
             options = {name: value for name, value in options.items() if name not in ("algorithm", "precision")}
             expected = results(ref, op, arguments, options, np.float64)
             for a, e in zip(actual, expected, strict=True):
-                assert a.dtype == dtype
+                assert a.dtype == (np.float64 if op == "penalty" else dtype)
                 assert_within(a, e, 256 * np.finfo(dtype).eps * (1 + np.abs(e).max())), op
         addresses = cpu.kernel_addresses(isa, dtype.name)
         untested = [name for name, address in addresses.items() if address not in ran]
