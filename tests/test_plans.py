@@ -243,6 +243,13 @@ def block(kind, filters=16, size=3):
         return [layers.Conv2D(filters, size, padding="same", use_bias=False), layers.BatchNormalization(), layers.ReLU()]
     if kind == "depthwise":
         return [layers.DepthwiseConv2D(size, padding="same"), layers.BatchNormalization(), layers.ReLU()]
+    if kind == "frame":  # deep enough that no frame is left
+        made = []
+        for stride in (1, 2):
+            made += [layers.ZeroPadding2D(((1, 2), (2, 0))), layers.DepthwiseConv2D(size, strides=stride, use_bias=False)]
+            made += [layers.BatchNormalization(), layers.ReLU(), layers.ZeroPadding2D(1)]
+            made += [layers.Conv2D(filters, size, strides=2, use_bias=False), layers.BatchNormalization(), layers.ReLU()]
+        return made
     if kind == "residual":
         main = [*block("norm", filters), layers.Conv2D(filters, size, padding="same"), layers.BatchNormalization()]
         return [layers.Residual(main), layers.ReLU()]
@@ -256,7 +263,7 @@ def block(kind, filters=16, size=3):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("kind", ["plain", "norm", "depthwise", "residual", "projection", "plain residual", "pool"])
+@pytest.mark.parametrize("kind", ["plain", "norm", "depthwise", "frame", "residual", "projection", "plain residual", "pool"])
 def test_fused_jobs_have_the_bits_of_the_layers(kind, dtype, isa, rng):
     """Twice the block, so that what one leaves behind meets the next; shapes for which convolutions take every algorithm."""
 

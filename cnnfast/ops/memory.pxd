@@ -8,7 +8,7 @@ cdef cnp.ndarray empty(int ndim, const cnp.npy_intp *shape, int typenum)
 cdef class Arena:
     cdef char *base
     cdef readonly size_t size      # bytes that were in use at most
-    cdef size_t reserved
+    cdef size_t reserved, advised  # addresses; those of them that are to be large pages
     cdef list holes                # [begin, end) below `size`, in order
     cdef list resting              # freed lately: jobs that are neighbours don't share memory, so that they can be fused
     cdef list freed                # (clock, begin, end) of all that was given back

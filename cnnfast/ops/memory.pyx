@@ -31,7 +31,7 @@ cdef extern from *:
     static void cnf_release(void *p, size_t size) { (void)p; (void)size; }
     #endif
     #ifdef __linux__
-    static void cnf_huge(void *p, size_t size) { if (size >= (4u << 20)) madvise(p, size, MADV_HUGEPAGE); }
+    static void cnf_huge(void *p, size_t size) { madvise(p, size, MADV_HUGEPAGE); } /* of whole pages */
     #else
     static void cnf_huge(void *p, size_t size) { (void)p; (void)size; }
     #endif
@@ -42,6 +42,7 @@ cdef extern from *:
     void *cnf_reserve(size_t size) nogil
     void cnf_release(void *p, size_t size) nogil
 
+cdef size_t HUGE = 2 << 20     # a large page
 cdef size_t SMALL = 16 << 10   # NumPy's own allocator serves these well
 cdef size_t LIMIT = 1 << 30    # bytes kept for reuse
 cdef size_t kept = 0
@@ -59,12 +60,15 @@ cdef size_t size_class(size_t size) noexcept nogil:
 
 cdef class Arena:
     def __cinit__(self):
-        cdef size_t size = <size_t>1 << 36
+        cdef size_t start, size = <size_t>1 << 36
         self.holes, self.resting, self.freed, self.open = [], [], [], True
         while size >= <size_t>1 << 26:  # addresses may be rationed (RLIMIT_AS)
             self.base = <char *>cnf_reserve(size)
             if self.base != NULL:
-                self.reserved = size
+                start = (<size_t>self.base + HUGE - 1) // HUGE * HUGE - <size_t>self.base
+                cnf_release(self.base, start)
+                self.base += start
+                self.reserved = size - start
                 return
             size >>= 2
         raise MemoryError("Unable to reserve addresses")
@@ -76,6 +80,7 @@ cdef class Arena:
     cdef void *take(self, size_t size) except? NULL:
         cdef Py_ssize_t i
         cdef size_t begin, end
+        cdef size_t whole
         size = (size + 63) // 64 * 64
         while self.resting and (self.clock == NULL or self.resting[0][0] + REST <= self.clock[0]):
             _, begin, end = self.resting.pop(0)
@@ -94,7 +99,10 @@ cdef class Arena:
         if size > self.reserved - begin:
             raise MemoryError(f"Unable to allocate {_human(size)}")
         self.size = begin + size
-        cnf_huge(self.base + begin, size)
+        whole = min((self.size + HUGE - 1) // HUGE * HUGE, self.reserved)
+        if self.size > 2 * HUGE and whole > self.advised:
+            cnf_huge(self.base + self.advised, whole - self.advised)
+            self.advised = whole
         return self.base + begin
 
     cdef int give(self, void *data, size_t size) except -1:
@@ -172,13 +180,14 @@ cdef Block block(size_t size):
         b.data = <void *><size_t>shelf.pop()
         kept -= size
         return b
-    cdef size_t alignment = (2 << 20) if size >= (4 << 20) else 64
+    cdef size_t alignment = HUGE if size >= 2 * HUGE else 64
     if posix_memalign(&b.data, alignment, size) != 0:
         clear_cache()
         if posix_memalign(&b.data, alignment, size) != 0:
             b.data = NULL
             raise MemoryError(f"Unable to allocate {_human(size)} of workspace")
-    cnf_huge(b.data, size)
+    if size >= 2 * HUGE:
+        cnf_huge(b.data, size)
     return b
 
 

@@ -115,7 +115,7 @@ def batch_norm(x, mean, var, weight=None, bias=None, eps=1e-5, *, residual=None,
     job.weight = cnp.PyArray_DATA(w) if w is not None else NULL
     job.bias = cnp.PyArray_DATA(b) if b is not None else NULL
     job.tiled = tiled.data
-    run(kernels(typenum).batch_norm_tile, &job, job.channels, 1)
+    run(kernels(typenum).batch_norm_tile, &job, 1, 1)
     cdef cnp.ndarray y = image_out(func, cnp.PyArray_NDIM(xa), cnp.PyArray_DIMS(xa), typenum, (xa, m, v, w, b, r), xa, first, out)
     job.y = cnp.PyArray_DATA(y)
     _each_chunk(kernels(typenum).batch_norm, &job, 0.4, func, num_threads)
@@ -231,7 +231,7 @@ def batch_norm_backward(dy, x, mean, var, weight=None, eps=1e-5, *, bias=None, a
     if residual:  # written where dy is read first; from then on it stands for dy
         gated = image_out(func, cnp.PyArray_NDIM(xa), cnp.PyArray_DIMS(xa), typenum, inputs + (dx,), d, first, outs[3])
         job.gated = cnp.PyArray_DATA(gated)
-    run(kernels(typenum).batch_norm_tile, &job, job.channels, 1)
+    run(kernels(typenum).batch_norm_tile, &job, 1, 1)
     _each_chunk(kernels(typenum).batch_norm_sums, &job, 0.4, func, num_threads)
     run(kernels(typenum).batch_norm_merge_sums, &job, 1, 1)
     if residual:

@@ -75,6 +75,6 @@ def rescale(x, scale, offset=0.0, *, out=None, num_threads=None):
     job.weight, job.bias = cnp.PyArray_DATA(w), cnp.PyArray_DATA(b)
     cdef int workers = thread_count(num_threads, job.chunks, 0.4 * cnp.PyArray_SIZE(xa), func)
     with nogil:
-        run(kernels(typenum).batch_norm_tile, &job, job.channels, 1)
+        run(kernels(typenum).batch_norm_tile, &job, 1, 1)
         run(kernels(typenum).batch_norm, &job, job.chunks, workers)
     return deliver(y, out)

@@ -8,9 +8,10 @@ kernel calls on the very same addresses: the same bits as the ops.
 Only what runs by kernels is repeated. What an op or a layer computes in another way (a copy into another layout, NumPy)
 says so by `not_replayable`, and then the tape is of no use.
 
-`Tape.fuse` joins neighbours on a complete tape that a kernel can do in one pass over memory: what follows a convolution
-(batch norm, a residual, ReLU), what follows batch norm, and going back through a ReLU. A map that only the next job reads is
-then never written. The joint kernels have the bits of the separate ones.
+`Tape.fuse` joins neighbours on a complete tape that a kernel can do in one pass over memory: a frame of zeros and the
+convolution in it, what follows a convolution (batch norm, a residual, ReLU), what follows batch norm, and going back through
+a ReLU. A map that only the next job reads is then never written. The joint kernels have the bits of the separate ones, save
+that a frame's zeros times an infinite weight are NaN and a convolution's own padding is not.
 """
 
 cimport cython
@@ -19,8 +20,8 @@ from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy
 
 from cnnfast.ops.cpu cimport (
-    CNF_LINEAR, CNF_RELU, cnf_conv2d_job, cnf_dropout, cnf_elementwise, cnf_kernel, cnf_kernels, cnf_norm, cnf_pool2d_job,
-    cnf_random, kernels
+    CNF_BACKWARD_INPUT, CNF_FORWARD, CNF_LINEAR, CNF_RELU, cnf_conv2d_job, cnf_conv2d_plan, cnf_depthwise_plan, cnf_dropout,
+    cnf_elementwise, cnf_kernel, cnf_kernels, cnf_norm, cnf_pad2d_job, cnf_pool2d_job, cnf_random, kernels
 )
 from cnnfast.ops.memory cimport REST, Arena, allocate_from, empty
 from cnnfast.ops.threads cimport cnf_work, execute, listen, unrepeatable, was_unrepeatable
@@ -61,6 +62,11 @@ cdef void _note(void *tape, cnf_kernel *kernel, const void *job, size_t size, Py
     memcpy(copy, job, size)
     roll.entries[roll.count] = cnf_work(kernel, copy, size, tasks, workers)
     roll.count += 1
+
+
+cdef bint _is_framed(const cnf_pad2d_job *pad, Py_ssize_t n, Py_ssize_t h, Py_ssize_t w, Py_ssize_t c) noexcept nogil:
+    """Whether these are the maps with their frames: a dense layer may see the same memory as rows."""
+    return n == pad.n and h == pad.top + pad.h + pad.bottom and w == pad.left + pad.w + pad.right and c == pad.c
 
 
 def not_replayable():
@@ -170,6 +176,9 @@ cdef class Tape:
         cdef int typenum
         for typenum in (cnp.NPY_FLOAT, cnp.NPY_DOUBLE):
             for i in range(self.roll.count):
+                self._take_frame(i, kernels(typenum))
+                self._leave_frame(i, kernels(typenum), 8 if typenum == cnp.NPY_DOUBLE else 4)
+            for i in range(self.roll.count):
                 self._finish_norm(i, kernels(typenum))
             for i in range(self.roll.count):
                 self._finish_conv(i, kernels(typenum), 8 if typenum == cnp.NPY_DOUBLE else 4)
@@ -203,6 +212,16 @@ cdef class Tape:
                     return True
         return False
 
+    cdef Py_ssize_t _freed(self, const void *p, Py_ssize_t first):
+        """Which of `freed` tells when the block at `p`, in use at job `first`, is given back; -1: it never is."""
+        cdef size_t at = <char *>p - self.arena.base
+        cdef Py_ssize_t k
+        for k in range(len(self.arena.freed)):
+            clock, begin, _ = self.arena.freed[k]
+            if begin == at and clock > first:
+                return k
+        return -1
+
     cdef bint _untouched(self, const void *p, Py_ssize_t first, Py_ssize_t last):
         """Whether no memory that was in use at job `first`, and given back before job `last`, is part of the block at `p`."""
         cdef size_t at = <char *>p - self.arena.base, stop = self.arena.size
@@ -218,6 +237,84 @@ cdef class Tape:
         """Whether the block at `p`, written by job `first`, is as it was at job `last`: not given back, or resting still."""
         cdef size_t at = <char *>p - self.arena.base
         return not any([first < clock <= last - REST and begin == at for clock, begin, _ in self.arena.freed])
+
+    cdef int _take_frame(self, Py_ssize_t i, const cnf_kernels *table) except -1:
+        """A frame of zeros that only convolutions read becomes their padding."""
+        cdef cnf_pad2d_job *pad = <cnf_pad2d_job *>self.roll.entries[i].job
+        cdef cnf_conv2d_job *conv
+        cdef cnf_kernel *kernel
+        cdef Py_ssize_t k, given, source
+        cdef size_t begin, end
+        if not self._is(i, table.pad2d) or pad.value != 0 or <char *>pad.x < self.arena.base \
+                or <char *>pad.x >= self.arena.base + self.arena.size:
+            return 0
+        given, source = self._freed(pad.y, i), self._freed(pad.x, i)
+        if given < 0:
+            return 0
+        clock, begin, end = self.arena.freed[given]
+        readers = [k for k in range(i + 1, clock) if self._names(k, begin, end)]
+        for k in readers:
+            kernel, conv = self.roll.entries[k].kernel, <cnf_conv2d_job *>self.roll.entries[k].job
+            if not (kernel == table.conv2d_direct or kernel == table.depthwise or kernel == table.conv2d_backward_weight_direct
+                    or kernel == table.depthwise_backward_weight or kernel == table.conv2d_backward_weight_sum):
+                return 0
+            if conv.transposed or conv.x != pad.y or conv.w == pad.y:
+                return 0
+            if not _is_framed(pad, conv.shape.n, conv.shape.h, conv.shape.w, conv.shape.c):
+                return 0
+        if not readers or (source >= 0 and self.arena.freed[source][0] + REST <= readers[-1]):
+            return 0
+        for k in readers:
+            conv = <cnf_conv2d_job *>self.roll.entries[k].job
+            conv.x = pad.x
+            conv.shape.h, conv.shape.w = pad.h, pad.w
+            conv.shape.pt += pad.top
+            conv.shape.pl += pad.left
+        if source >= 0:  # it is in use for longer now
+            clock, begin, end = self.arena.freed[source]
+            self.arena.freed[source] = max(clock, readers[-1] + 1), begin, end
+        self.roll.entries[i].kernel = NULL
+        self.fused += 1
+        return 0
+
+    cdef int _leave_frame(self, Py_ssize_t i, const cnf_kernels *table, size_t itemsize) except -1:
+        """The gradient to a map in a frame: the frame's is not computed."""
+        cdef cnf_work *entry = &self.roll.entries[i]
+        cdef cnf_pad2d_job *pad
+        cdef cnf_conv2d_job job
+        cdef Py_ssize_t j = self._next(i)
+        cdef bint turned = self._is(i, table.depthwise)
+        if not self._is(j, table.pad2d_backward) or not (turned or self._is(i, table.depthwise_backward_input)
+                                                          or self._is(i, table.conv2d_backward_input_direct)):
+            return 0
+        pad = <cnf_pad2d_job *>self.roll.entries[j].job
+        memcpy(&job, entry.job, sizeof(job))
+        if turned != <bint>job.transposed or pad.x != job.y or not self._dies(job.y, j) or not self._untouched(pad.y, i, j):
+            return 0
+        if not (_is_framed(pad, job.shape.n, job.shape.oh, job.shape.ow, job.shape.k) if turned else
+                _is_framed(pad, job.shape.n, job.shape.h, job.shape.w, job.shape.c)):
+            return 0
+        if turned:  # as it is seen from dy
+            job.shape.oh, job.shape.ow = pad.h, pad.w
+            job.shape.pt -= pad.top
+            job.shape.pl -= pad.left
+            cnf_depthwise_plan(&job, CNF_FORWARD, itemsize)
+        else:
+            job.shape.h, job.shape.w = pad.h, pad.w
+            job.shape.pt += pad.top
+            job.shape.pl += pad.left
+            if self._is(i, table.depthwise_backward_input):
+                cnf_depthwise_plan(&job, CNF_BACKWARD_INPUT, itemsize)
+            else:
+                cnf_conv2d_plan(&job, CNF_BACKWARD_INPUT, itemsize, entry.workers)
+        if job.scratch_bytes > (<cnf_conv2d_job *>entry.job).scratch_bytes or job.tasks < 1:
+            return 0
+        job.y = pad.y
+        memcpy(entry.job, &job, sizeof(job))
+        entry.tasks, entry.workers = job.tasks, <int>min(<Py_ssize_t>entry.workers, job.tasks)
+        self.roll.entries[j].kernel = NULL
+        self.fused += 1
+        return 0
 
     cdef Py_ssize_t _absorb(self, Py_ssize_t i, const cnf_kernels *table, void **y, const void **residual, int *activation):
         """Lets job i, which ends in these three, take over an addition or a ReLU that follows; returns whether it did."""
@@ -318,7 +415,9 @@ cdef class Tape:
         cdef cnf_elementwise *relu = <cnf_elementwise *>self.roll.entries[i].job
         cdef cnf_norm *sums
         cdef cnf_norm *dx
-        cdef Py_ssize_t tile = self._next(i), s, merge, b
+        cdef cnf_norm *norm
+        cdef const void *output = relu.z
+        cdef Py_ssize_t tile = self._next(i), s, merge, b, f
         if not self._is(tile, table.batch_norm_tile):
             return 0
         s = self._next(tile)
@@ -334,11 +433,19 @@ cdef class Tape:
         for written in (<size_t>sums.merged, <size_t>sums.first, <size_t>sums.second, <size_t>dx.y):
             if not self._untouched(<void *><size_t>written, i, b):  # relu.x is read for longer now
                 return 0
+        for f in range(i - 1, -1, -1):
+            norm = <cnf_norm *>self.roll.entries[f].job
+            if self._is(f, table.batch_norm) and norm.y == relu.z:
+                if norm.activation == CNF_RELU and norm.residual == NULL and norm.x == sums.x and norm.mean == sums.mean \
+                        and norm.var == sums.var and norm.weight == sums.weight and norm.eps == sums.eps:
+                    (<cnf_norm *>self.roll.entries[tile].job).bias = norm.bias
+                    output = NULL  # x, which is read anyway, tells where it was positive
+                break
         if self._dies(relu.y, b):
-            dx.dy, dx.output, dx.activation = relu.x, relu.z, CNF_RELU
+            dx.dy, dx.output, dx.activation = relu.x, output, CNF_RELU
         else:  # somebody reads the masked gradient: it is written on the way
             sums.gated = relu.y
-        sums.dy, sums.output, sums.activation = relu.x, relu.z, CNF_RELU
+        sums.dy, sums.output, sums.activation = relu.x, output, CNF_RELU
         self.roll.entries[i].kernel = NULL
         self.fused += 1
         return 0
