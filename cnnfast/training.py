@@ -10,7 +10,7 @@ import itertools
 import math
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -197,7 +197,7 @@ class Trainer(_Base):
                 raise ValueError("fit: validation_split needs arrays; give validation_data")
             data, validation = data.split("fit", validation_split)
             validation.batch_size = validation_batch_size or data.batch_size
-        with self._exclusively("fit"):
+        with self._exclusively("fit"), ExitStack() as stack:
             if isinstance(data, ArrayBatches):
                 self._check_data("fit", data, check_finite)
             if isinstance(validation, ArrayBatches):
@@ -212,6 +212,8 @@ class Trainer(_Base):
                 on_nonfinite = "stop"
             self.history, self.stop_training = history, False
             try:
+                if backup is not None:
+                    stack.enter_context(backup.hearing_sigterm())
                 listeners.on_train_begin()
                 position = backup.restore(listeners) if backup is not None else None
                 position = position or Position(first, 0, self._clock.step)
@@ -229,7 +231,7 @@ class Trainer(_Base):
                     listeners.on_epoch_end(epoch, logs)
                     position = Position(epoch + 1, 0, self._clock.step, stopped=self.stop_training)
                     if backup is not None:
-                        backup.save(position)
+                        backup.after_epoch(position)
                 self._finish_average()
                 listeners.on_train_end(logs)
             finally:

@@ -258,9 +258,9 @@ def test_moving_average_of_the_weights():
 # --- going on ------------------------------------------------------------------------------------------------------------
 
 
-def long_training(folder, save_freq, epochs=10):
+def long_training(folder, save_freq, epochs=10, seed=None):
     """A training with everything that has a state. Returns the bytes of its end."""
-    model = every_layer(seed=None)
+    model = every_layer(seed=seed)
     model.compile(optimizers.Adam(0.003, use_ema=True), "sparse_categorical_crossentropy", metrics=["accuracy"],
                   weighted_metrics=["sparse_categorical_crossentropy"])  # fmt: skip
     history = quiet(
@@ -368,6 +368,67 @@ def description(folder):
     tensors, _ = tensorfile.read_tensors((folder / "backup" / "backup.cnnfast").read_bytes(), {"U8": np.dtype("u1")})
     _, metadata = tensorfile.read_tensors(tensors["model"].tobytes())
     return metadata["cnnfast"].split("\n")[1]
+
+
+TERMINATED = """
+import os, signal, sys
+sys.path.insert(0, "tests")
+from test_callbacks import long_training
+print("begins", flush=True)
+with open(os.path.join(sys.argv[1], "end"), "wb") as file:
+    file.write(long_training(sys.argv[1], "epoch", epochs=150, seed=7))
+"""
+
+
+def test_sigterm_makes_a_backup_at_the_end_of_the_step(tmp_path, rng):
+    """At random moments, though backups are made after each epoch only; and the end is that of a whole training."""
+    (tmp_path / "whole").mkdir()
+    start = time.perf_counter()
+    expected = long_training(tmp_path / "whole", "epoch", epochs=150, seed=7)
+    whole = time.perf_counter() - start
+    told, within = 0, 0
+    for _ in range(20):
+        child = subprocess.Popen([sys.executable, "-c", TERMINATED, tmp_path], cwd=ROOT, stdout=subprocess.PIPE)
+        assert child.stdout.readline() == b"begins\n"
+        time.sleep(0.3 * whole * rng.random())
+        child.terminate()
+        code = child.wait(60)
+        child.stdout.close()
+        if code == 0:
+            break
+        if code == -signal.SIGTERM:  # before fit began, or after it ended
+            continue
+        assert code == 143
+        told += 1
+        _, metadata = tensorfile.read_tensors((tmp_path / "backup" / "backup.cnnfast").read_bytes(), {"U8": np.dtype("u1")})
+        within += json.loads(metadata["cnnfast.backup"])["position"]["batch"] > 0
+    else:
+        subprocess.run([sys.executable, "-c", TERMINATED, tmp_path], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    assert told and within, (told, within)
+    assert (tmp_path / "end").read_bytes() == expected
+
+
+@pytest.mark.parametrize("moment", ["on_train_batch_end", "on_test_batch_end", "on_epoch_end"])
+def test_sigterm_is_passed_on_to_the_programs_handler(tmp_path, moment):
+    """After the backup; where the handler returns, training goes on, and it is the handler again after `fit`."""
+    heard = []
+    sent = callbacks.LambdaCallback(**{moment: lambda *_: heard or os.kill(os.getpid(), signal.SIGTERM)})
+    before = signal.signal(signal.SIGTERM, lambda *_: heard.append((tmp_path / "backup.cnnfast").exists()))
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        history = quiet(compiled(small()), sent, callbacks.BackupAndRestore(tmp_path), epochs=2, validation_split=0.2)
+        assert heard == [True] and len(history.epoch) == 2 and signal.getsignal(signal.SIGTERM) is handler
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        heard.clear()
+        with pytest.raises(SystemExit) as ended:
+            quiet(compiled(small()), sent, callbacks.BackupAndRestore(tmp_path), epochs=2, validation_split=0.2)
+        assert ended.value.code == 143 and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+        assert os.listdir(tmp_path) == ["backup.cnnfast"]
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        backup = callbacks.BackupAndRestore(tmp_path)
+        assert len(quiet(compiled(small()), sent, backup, epochs=2, validation_split=0.2).epoch) == 2 and not heard
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_a_backup_of_something_else_is_refused(tmp_path):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Mapping
+import signal
+import threading
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -48,6 +50,9 @@ class BackupAndRestore(Callback):
     callbacks. So the end is the same, bit for bit, as that of a training that nothing has interrupted. (Batches from an
     iterator have to be repeated by the caller: those that were done are skipped.)
 
+    SIGTERM, by which a scheduler or a container says that the program has to end, is answered when the step, or the batch of
+    a validation, has ended: a backup is made, then the program's own handler is called, or it ends with exit code 143.
+
     Parameters
     ----------
     backup_dir : path
@@ -67,6 +72,37 @@ class BackupAndRestore(Callback):
         self.save_freq = check_frequency(self, save_freq)
         self.delete_checkpoint = delete_checkpoint
         self.path = os.path.join(self.backup_dir, "backup.cnnfast")
+        self._terminating = False
+        self._latest: Position | None = None
+
+    @contextlib.contextmanager
+    def hearing_sigterm(self) -> Iterator[None]:
+        """In the block, SIGTERM waits for `_end_if_told`; not beside the main thread, nor where the program ignores it."""
+        self._terminating = False
+        before = signal.getsignal(signal.SIGTERM)
+        if threading.current_thread() is not threading.main_thread() or before in (signal.SIG_IGN, None):
+            yield
+            return
+        self._before = before
+
+        def told(*_: Any) -> None:
+            self._terminating = True
+
+        signal.signal(signal.SIGTERM, told)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGTERM, before)
+
+    def _end_if_told(self) -> None:
+        """Make the backup and pass SIGTERM on, if it has come."""
+        if not self._terminating or self._latest is None:
+            return
+        self._terminating = False
+        self.save(self._latest)
+        if not callable(self._before):
+            raise SystemExit(128 + signal.SIGTERM)
+        self._before(signal.SIGTERM, None)
 
     def restore(self, listeners: CallbackList) -> Position | None:
         """Bring everything back to where the backup was made; called by `fit` after `on_train_begin`."""
@@ -108,8 +144,18 @@ class BackupAndRestore(Callback):
         files.write_atomically(self.path, save(tensors, {"cnnfast.backup": text}))
 
     def after_batch(self, position: Position) -> None:
+        self._latest = position
         if self.save_freq != "epoch" and position.batch % self.save_freq == 0:
             self.save(position)
+        self._end_if_told()
+
+    def after_epoch(self, position: Position) -> None:
+        self._latest = position
+        self.save(position)
+        self._end_if_told()
+
+    def on_test_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
+        self._end_if_told()
 
     def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
         if self.delete_checkpoint:
