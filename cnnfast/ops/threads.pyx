@@ -19,6 +19,16 @@ cdef extern from *:
     static _Thread_local int cnf_mark;
     static void cnf_set_mark(int mark) { cnf_mark = mark; }
     static int cnf_get_mark(void) { return cnf_mark; }
+    static int cnf_busy; /* threads of this process that compute, or wait for those of their team */
+    /* So many of `workers` as leave no more than `limit` busy, one at least. */
+    static int cnf_enter(int workers, int limit) {
+        int before = __atomic_fetch_add(&cnf_busy, workers, __ATOMIC_RELAXED), given = limit - before;
+        if (before == 0 || given >= workers) return workers;
+        if (given < 1) given = 1;
+        __atomic_fetch_sub(&cnf_busy, workers - given, __ATOMIC_RELAXED);
+        return given;
+    }
+    static void cnf_leave(int workers) { __atomic_fetch_sub(&cnf_busy, workers, __ATOMIC_RELAXED); }
     #ifdef _OPENMP
     #include <omp.h>
     #include <pthread.h>
@@ -50,7 +60,7 @@ cdef extern from *:
     }
     /* A team that outlives fork() would leave the child waiting for threads it does not have: release it before. */
     static void cnf_before_fork(void) { omp_pause_resource_all(omp_pause_hard); }
-    static void cnf_in_child(void) { cnf_known = 1; }
+    static void cnf_in_child(void) { cnf_known = 1, cnf_busy = 0; }
     static void cnf_register_fork(void) { pthread_atfork(cnf_before_fork, NULL, cnf_in_child); }
     static const int cnf_openmp = _OPENMP;
     #else
@@ -70,6 +80,8 @@ cdef extern from *:
     void cnf_set_stack(size_t bytes)
     int omp_get_max_threads() nogil
     int cnf_affordable(int workers) nogil
+    int cnf_enter(int workers, int limit) nogil
+    void cnf_leave(int workers) nogil
     void cnf_register_fork()
 
 cdef extern from "crew.h" nogil:
@@ -148,7 +160,7 @@ def set_num_threads(num_threads):
     ----------
     num_threads : int
         At least 1; more than 256 counts as 256 (in a build without OpenMP, more than 1 as 1). Results do not depend on
-        it, not even in the last bit.
+        it, not even in the last bit. Threads of your own that call ops at the same time share it, with one each at least.
 
     Raises
     ------
@@ -273,7 +285,7 @@ cdef int run(cnf_kernel *kernel, const cnf_job *job, Py_ssize_t tasks, int worke
 
 cdef int execute(const cnf_work *work, Py_ssize_t count) except -1 nogil:
     cdef Py_ssize_t i
-    cdef int workers = 1
+    cdef int workers = 1, busy
     cdef bint was_at_work = False
     cdef cnf_crew crew
     cdef cnf_progress one = cnf_progress(0, 0)
@@ -284,14 +296,15 @@ cdef int execute(const cnf_work *work, Py_ssize_t count) except -1 nogil:
     for i in range(count):
         if work[i].kernel != NULL and work[i].workers > workers:
             workers = work[i].workers
-    if workers > 1:
-        workers = cnf_affordable(workers)
     if count > 1:
         progress = <cnf_progress *>calloc(count, sizeof(cnf_progress))
         if progress == NULL:
             for i in range(count):
                 execute(&work[i], 1)
             return 0
+    workers = busy = cnf_enter(workers, _limit)
+    if workers > 1:
+        workers = cnf_affordable(workers)
     cnf_crew_open(&crew, work, progress, count, workers, _cpus)
     try:
         while cnf_crew_begin(&crew):
@@ -305,6 +318,7 @@ cdef int execute(const cnf_work *work, Py_ssize_t count) except -1 nogil:
                     cnf_crew_work(&crew, threadid())
     finally:
         cnf_crew_close(&crew)
+        cnf_leave(busy)
         if count > 1:
             free(progress)
     return 0

@@ -341,6 +341,35 @@ print(ops.get_num_threads())
     assert lines == [str(min(n, MOST)) for n in (1, 1, 3, 3, 2, 4, 3)]
 
 
+def test_callers_at_the_same_time_share_the_threads(digest):
+    """joblib's eight threads: those that compute are one each; and a caller who is alone has all of them again."""
+    lines = check_child("""
+import ctypes, threading
+from joblib import Parallel, delayed
+def digests(_):
+    return {work() for _ in range(30)}
+barrier = threading.Barrier(8)
+def met(_):  # each opens a team while the others do
+    barrier.wait()
+    return digests(0)
+found = Parallel(n_jobs=8, backend="threading")(delayed(met)(i) for i in range(8))
+print(*set.union(*found), team(None))
+long, tiny = np.ones(1 << 26, np.float32), np.ones(1 << 20, np.float32)
+helper = threading.Thread(target=lambda: ops.gelu(long, num_threads=1))
+helper.start()
+time.sleep(0.02)
+def more():
+    before = len(os.listdir("/proc/self/task"))
+    ops.relu(tiny)
+    print(len(os.listdir("/proc/self/task")) - before, helper.is_alive())
+other = threading.Thread(target=more)
+other.start()
+other.join()
+helper.join()
+""", CNNFAST_NUM_THREADS="2")  # fmt: skip
+    assert lines == [digest, str(min(2, MOST)), "0", "True"]
+
+
 def test_small_stacks():
     """All kernels of the list, on a Python thread of 128 KiB whose team has 64 KiB each."""
     lines = check_child("""
