@@ -19,7 +19,8 @@ typedef struct {
 
 enum { CNF_SCALAR, CNF_AVX2, CNF_AVX512, CNF_ISA_COUNT };
 enum { CNF_F32, CNF_F64, CNF_DTYPE_COUNT };
-enum { CNF_LINEAR, CNF_RELU, CNF_SIGMOID, CNF_ACTIVATIONS }; /* activations that an epilogue can apply */
+/* activations that an epilogue can apply; CNF_CLIP is ReLU up to a ceiling */
+enum { CNF_LINEAR, CNF_RELU, CNF_SIGMOID, CNF_CLIP, CNF_ACTIVATIONS };
 
 extern const cnf_kernels *const cnf_table[CNF_ISA_COUNT][CNF_DTYPE_COUNT];
 extern const char *const cnf_isa_names[CNF_ISA_COUNT];
@@ -58,7 +59,7 @@ typedef struct { /* x, dy, y: rows of `period` columns; a task covers `rows` of 
   double *merged;                                  /* workspace of 2 * channels */
   ptrdiff_t channels, period, rows, chunks;
   ptrdiff_t all_rows, tail; /* whole rows, and how much of another */
-  double eps;
+  double eps, ceiling;
   int mode, activation;
 } cnf_norm;
 

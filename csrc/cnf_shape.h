@@ -24,6 +24,7 @@ typedef struct { /* one convolution pass; see conv2d.inc for who is who in each 
   const void *x, *w, *bias;
   void *y;
   const void *mean, *scale, *shift, *residual; /* forward: see finish in gemm.inc; NULL where unused */
+  double ceiling; /* of CNF_CLIP */
   int activation;
   int algorithm;                  /* CNF_DIRECT, CNF_DEPTHWISE, or m of Winograd F(m x m, 3 x 3) */
   int columns_first;              /* Winograd: see wg_columns */

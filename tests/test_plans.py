@@ -250,6 +250,11 @@ def block(kind, filters=16, size=3):
             made += [layers.BatchNormalization(), layers.ReLU(), layers.ZeroPadding2D(1)]
             made += [layers.Conv2D(filters, size, strides=2, use_bias=False), layers.BatchNormalization(), layers.ReLU()]
         return made
+    if kind == "relu6":
+        main = [layers.Conv2D(2 * filters, 1, use_bias=False), layers.BatchNormalization(), layers.ReLU(0.5)]
+        main += [layers.DepthwiseConv2D(size, padding="same"), layers.BatchNormalization(), layers.ReLU(0.5)]
+        main += [layers.Conv2D(filters, 1, use_bias=False), layers.BatchNormalization()]
+        return [layers.Residual(main), layers.Conv2D(filters, size, padding="same"), layers.ReLU(0.5)]
     if kind == "residual":
         main = [*block("norm", filters), layers.Conv2D(filters, size, padding="same"), layers.BatchNormalization()]
         return [layers.Residual(main), layers.ReLU()]
@@ -263,7 +268,7 @@ def block(kind, filters=16, size=3):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("kind", ["plain", "norm", "depthwise", "frame", "residual", "projection", "plain residual", "pool"])
+@pytest.mark.parametrize("kind", ["plain", "norm", "depthwise", "frame", "relu6", "residual", "projection", "plain residual", "pool"])
 def test_fused_jobs_have_the_bits_of_the_layers(kind, dtype, isa, rng):
     """Twice the block, so that what one leaves behind meets the next; shapes for which convolutions take every algorithm."""
 

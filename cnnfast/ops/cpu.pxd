@@ -141,7 +141,7 @@ cdef extern from "cnf.h" nogil:
         void *partial
         double *merged
         ptrdiff_t channels, period, rows, chunks, all_rows, tail
-        double eps
+        double eps, ceiling
         int mode, activation
 
     ctypedef struct cnf_group_norm:
@@ -244,6 +244,7 @@ cdef extern from "cnf.h" nogil:
         const void *scale
         const void *shift
         const void *residual
+        double ceiling
         int activation, algorithm, transposed
         ptrdiff_t tasks, splits, row_chunk
         void *shared
@@ -287,6 +288,7 @@ cdef extern from "cnf.h" nogil:
         CNF_LINEAR
         CNF_RELU
         CNF_SIGMOID
+        CNF_CLIP
 
     bint cnf_winograd_fits(const cnf_conv2d *s)
     int cnf_conv2d_algorithm(const cnf_conv2d *s, int which, int wanted, bint strict)

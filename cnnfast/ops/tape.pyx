@@ -20,8 +20,8 @@ from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy
 
 from cnnfast.ops.cpu cimport (
-    CNF_BACKWARD_INPUT, CNF_FORWARD, CNF_LINEAR, CNF_RELU, cnf_conv2d_job, cnf_conv2d_plan, cnf_depthwise_plan, cnf_dropout,
-    cnf_elementwise, cnf_kernel, cnf_kernels, cnf_norm, cnf_pad2d_job, cnf_pool2d_job, cnf_random, kernels
+    CNF_BACKWARD_INPUT, CNF_CLIP, CNF_FORWARD, CNF_LINEAR, CNF_RELU, cnf_conv2d_job, cnf_conv2d_plan, cnf_depthwise_plan,
+    cnf_dropout, cnf_elementwise, cnf_kernel, cnf_kernels, cnf_norm, cnf_pad2d_job, cnf_pool2d_job, cnf_random, kernels
 )
 from cnnfast.ops.memory cimport REST, Arena, allocate_from, empty
 from cnnfast.ops.threads cimport cnf_work, execute, listen, unrepeatable, was_unrepeatable
@@ -316,21 +316,27 @@ cdef class Tape:
         self.fused += 1
         return 0
 
-    cdef Py_ssize_t _absorb(self, Py_ssize_t i, const cnf_kernels *table, void **y, const void **residual, int *activation):
-        """Lets job i, which ends in these three, take over an addition or a ReLU that follows; returns whether it did."""
+    cdef Py_ssize_t _absorb(self, Py_ssize_t i, const cnf_kernels *table, void **y, const void **residual, int *activation,
+                            double *ceiling):
+        """Lets job i, which ends in these, take over an addition or a ReLU that follows; returns whether it did."""
         cdef Py_ssize_t j = self._next(i)
         cdef cnf_elementwise *after
-        if activation[0] != CNF_LINEAR or not (self._is(j, table.relu) or self._is(j, table.add)):
+        cdef bint clips = self._is(j, table.clipped_relu)
+        if activation[0] != CNF_LINEAR or not (clips or self._is(j, table.relu) or self._is(j, table.add)):
             return False
         after = <cnf_elementwise *>self.roll.entries[j].job
-        if self._is(j, table.relu):
+        if clips and not (after.a == 0 and after.b == 0 and after.c >= 0):
+            return False
+        if clips or self._is(j, table.relu):
             if after.x != y[0]:
                 return False
         elif residual[0] != NULL or (after.x == y[0]) == (after.z == y[0]):
             return False
         if not self._dies(y[0], j) or not self._untouched(after.y, i, j):
             return False
-        if self._is(j, table.relu):
+        if clips:
+            activation[0], ceiling[0] = CNF_CLIP, after.c
+        elif self._is(j, table.relu):
             activation[0] = CNF_RELU
         else:
             residual[0] = after.z if after.x == y[0] else after.x
@@ -343,7 +349,7 @@ cdef class Tape:
     cdef int _finish_norm(self, Py_ssize_t i, const cnf_kernels *table) except -1:
         cdef cnf_norm *norm = <cnf_norm *>self.roll.entries[i].job
         if self._is(i, table.batch_norm):
-            while self._absorb(i, table, &norm.y, &norm.residual, &norm.activation):
+            while self._absorb(i, table, &norm.y, &norm.residual, &norm.activation, &norm.ceiling):
                 pass
         return 0
 
@@ -364,13 +370,13 @@ cdef class Tape:
                 conv.mean = norm.tiled
                 conv.scale = <char *>norm.tiled + norm.period * itemsize
                 conv.shift = <char *>norm.tiled + 2 * norm.period * itemsize
-                conv.residual, conv.activation, conv.y = norm.residual, norm.activation, norm.y
+                conv.residual, conv.activation, conv.ceiling, conv.y = norm.residual, norm.activation, norm.ceiling, norm.y
                 free(norm)
                 self.roll.entries[j] = self.roll.entries[i]  # after its scale is known
                 self.roll.entries[i] = cnf_work(NULL, NULL, 0, 0, 0)
                 self.fused += 1
                 return 0
-        while self._absorb(i, table, &conv.y, &conv.residual, &conv.activation):
+        while self._absorb(i, table, &conv.y, &conv.residual, &conv.activation, &conv.ceiling):
             pass
         return 0
 
