@@ -386,7 +386,7 @@ def test_sigterm_makes_a_backup_at_the_end_of_the_step(tmp_path, rng):
     start = time.perf_counter()
     expected = long_training(tmp_path / "whole", "epoch", epochs=150, seed=7)
     whole = time.perf_counter() - start
-    told, within = 0, 0
+    told = 0
     for _ in range(20):
         child = subprocess.Popen([sys.executable, "-c", TERMINATED, tmp_path], cwd=ROOT, stdout=subprocess.PIPE)
         assert child.stdout.readline() == b"begins\n"
@@ -400,16 +400,14 @@ def test_sigterm_makes_a_backup_at_the_end_of_the_step(tmp_path, rng):
             continue
         assert code == 143
         told += 1
-        _, metadata = tensorfile.read_tensors((tmp_path / "backup" / "backup.cnnfast").read_bytes(), {"U8": np.dtype("u1")})
-        within += json.loads(metadata["cnnfast.backup"])["position"]["batch"] > 0
     else:
         subprocess.run([sys.executable, "-c", TERMINATED, tmp_path], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
-    assert told and within, (told, within)
+    assert told
     assert (tmp_path / "end").read_bytes() == expected
 
 
-@pytest.mark.parametrize("moment", ["on_train_batch_end", "on_test_batch_end", "on_epoch_end"])
-def test_sigterm_is_passed_on_to_the_programs_handler(tmp_path, moment):
+@pytest.mark.parametrize("moment, place", [("on_train_batch_end", (0, 1)), ("on_test_batch_end", (0, 2)), ("on_epoch_end", (1, 0))])
+def test_sigterm_is_passed_on_to_the_programs_handler(tmp_path, moment, place):
     """After the backup; where the handler returns, training goes on, and it is the handler again after `fit`."""
     heard = []
     sent = callbacks.LambdaCallback(**{moment: lambda *_: heard or os.kill(os.getpid(), signal.SIGTERM)})
@@ -424,6 +422,9 @@ def test_sigterm_is_passed_on_to_the_programs_handler(tmp_path, moment):
             quiet(compiled(small()), sent, callbacks.BackupAndRestore(tmp_path), epochs=2, validation_split=0.2)
         assert ended.value.code == 143 and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
         assert os.listdir(tmp_path) == ["backup.cnnfast"]
+        _, metadata = tensorfile.read_tensors((tmp_path / "backup.cnnfast").read_bytes(), {"U8": np.dtype("u1")})
+        position = json.loads(metadata["cnnfast.backup"])["position"]
+        assert (position["epoch"], position["batch"]) == place
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         backup = callbacks.BackupAndRestore(tmp_path)
         assert len(quiet(compiled(small()), sent, backup, epochs=2, validation_split=0.2).epoch) == 2 and not heard
@@ -478,11 +479,12 @@ class Count(callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         Count.steps += 1
 
-most, moments = 0, 0
+most, moments, late = 0, 0, 0.0
 while moments < 20:
     model = compiled(every_layer())
     sent = []
     def interrupt():
+        sent.append(time.process_time())
         os.kill(os.getpid(), signal.SIGINT)
         sent.append(Count.steps)
         if random.random() < 0.3:
@@ -493,8 +495,9 @@ while moments < 20:
             timer.start()
             model.fit(x, y, epochs=10_000, batch_size=16, verbose=0, validation_split=0.2, callbacks=[Count()])
         except KeyboardInterrupt:
+            late = max(late, time.process_time() - sent[0])
             timer.join()
-            most = max(most, Count.steps - sent[0])
+            most = max(most, Count.steps - sent[1])
         timer.join()
         time.sleep(0.01)
     except KeyboardInterrupt:
@@ -514,6 +517,7 @@ while moments < 20:
     assert model.fit(x, y, verbose=0).history == twin.fit(x, y, verbose=0).history
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 assert most <= 1, most  # the step that was running may end, no other begins
+assert late < 0.25, late  # seconds of work, whatever else the machine does
 """
 
 
