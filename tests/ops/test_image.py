@@ -46,14 +46,20 @@ CASES = {
 }  # fmt: skip
 
 
-def op(library, case, x, **options):
-    return getattr(library, case.split()[0])(x, *CASES[case][0], **options)
+def between_pages(arguments, at):
+    """What there is for each sample, as kernels read it."""
+    lists = (np.array(a) if isinstance(a, list) else a for a in arguments)
+    return [guarded(a, at) if isinstance(a, np.ndarray) else a for a in lists]
 
 
-def back(library, case, dy, x, **options):
+def op(library, case, x, at="end", **options):
+    return getattr(library, case.split()[0])(x, *between_pages(CASES[case][0], at), **options)
+
+
+def back(library, case, dy, x, at="end", **options):
     """The gradient; the reference's flip is its own."""
     name, (_, arguments, takes_x) = case.split()[0], CASES[case]
-    arguments = [x.shape if a is SHAPE else a for a in arguments]
+    arguments = [x.shape if a is SHAPE else a for a in between_pages(arguments, at)]
     return getattr(library, name + "_backward" * (name != "flip2d"))(dy, *[x] * takes_x, *arguments, **options)
 
 
@@ -68,10 +74,10 @@ def test_against_the_reference(isa, case, dtype, rng):
         gradient = back(ref, case, dy, x)
         for at in ("start", "end"):
             out = guarded_empty(expected.shape, dtype, at)
-            assert op(ops, case, guarded(x, at), out=out) is out
+            assert op(ops, case, guarded(x, at), at, out=out) is out
             assert_within(out, expected, bound * max(1, np.abs(expected).max()))
             out = guarded_empty(x.shape, dtype, at)
-            assert back(ops, case, guarded(dy, at), guarded(x, at), out=out) is out
+            assert back(ops, case, guarded(dy, at), guarded(x, at), at, out=out) is out
             assert_within(out, gradient, bound * max(1, np.abs(gradient).max()))
 
 
@@ -194,6 +200,8 @@ def test_matrices(isa, dtype, rng):
     assert_within(ops.rotation2d(turns, (7, 12))[:, :, :2], expected[:, :, :2], 2 * np.finfo(np.float64).eps)
     down, right = rng.uniform(-1, 1, (2, 9)).astype(dtype)
     assert_exact(ops.translation2d(down, right, (7, 12)), ref.translation2d(down.astype(float), right.astype(float), (7, 12)))
+    for at in ("start", "end"):
+        assert_exact(ops.rotation2d(guarded(turns, at), (7, 12)), ops.rotation2d(turns, (7, 12)))
     assert ops.rotation2d(0.25, (3, 3)).tolist() == [[[0, 1, 0], [-1, 0, 2]]]
 
 
