@@ -90,9 +90,13 @@ def test_only_where_there_is_a_loss(rng, monkeypatch):
         if not isinstance(layer, layers.SeparableConv2D):
             layer.activity_regularizer = None
     plain.layers[2].pointwise.activity_regularizer = None
-    monkeypatch.setattr(ops, "penalty", lambda *_: pytest.fail("penalty in predict"))
-    monkeypatch.setattr(regularizers.ops, "penalty", lambda *_: pytest.fail("penalty in predict"))
-    assert model.predict(x, verbose=0).tobytes() == plain.predict(x, verbose=0).tobytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(ops, "penalty", lambda *_: pytest.fail("penalty in predict"))
+        assert model.predict(x, verbose=0).tobytes() == plain.predict(x, verbose=0).tobytes()
+    model.run_eagerly = True
+    with pytest.raises(FloatingPointError):  # between forward and backward
+        model.train_on_batch(np.full_like(x, np.inf), [0, 1, 2])
+    monkeypatch.setattr(ops, "penalty_backward", lambda *_: pytest.fail("penalty in a gradient"))
     gradients = []
     for network_ in (model, plain):
         y = network_.forward(x, training=True)

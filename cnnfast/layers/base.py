@@ -289,8 +289,10 @@ class Layer(Configurable):
 
     def _regularized(self, y: np.ndarray, training: bool) -> np.ndarray:
         """Return the layer's output `y`, its penalty noted where it belongs to a loss."""
-        if self.activity_regularizer is not None and note(self.activity_regularizer, y) and training:
-            self._activity = y
+        if self.activity_regularizer is not None:
+            noted = note(self.activity_regularizer, y)
+            if training:
+                self._activity = y if noted else None
         return y
 
     def _regularized_back(self, dy: np.ndarray) -> np.ndarray:
