@@ -34,7 +34,7 @@ typedef struct { /* one convolution pass; see conv2d.inc for who is who in each 
   void *shared;  /* workspace common to all workers */
   void *scratch; /* workspace of worker i at scratch + i * scratch_bytes */
   size_t shared_bytes, scratch_bytes;
-  ptrdiff_t segment; /* depthwise backward_weight: rows walked together */
+  ptrdiff_t segment; /* depthwise backward_weight: rows walked together; Winograd: tiles of a block */
   int ahead;         /* and whether the next ones are fetched meanwhile */
 } cnf_conv2d_job;
 
@@ -120,6 +120,14 @@ static inline int cnf_winograd_columns_first(const cnf_conv2d *s, ptrdiff_t posi
          kg * (2 + cnf_ceil_div(tiles, block)) > tiles * (1 + cnf_ceil_div(kg, 32));
 }
 
+/* Whether every worker takes a part of the tiles and makes all of U itself: where U is small, and no dearer than to fetch
+ * from the other cores half of it, or half of each pixel (64 -> 64 at 32 x 32, one image: 0.65 of the time). */
+static inline int cnf_winograd_apart(const cnf_conv2d *s, ptrdiff_t positions, ptrdiff_t tiles, ptrdiff_t block,
+                                     size_t itemsize, int workers) {
+  return workers > 1 && s->groups == 1 && positions * s->c * s->k * (ptrdiff_t)itemsize <= 1 << 20 &&
+         tiles >= 14 * workers && s->k <= 3 * tiles && tiles <= 8 * block * workers;
+}
+
 #define CNF_WINOGRAD_SUM_TILES 28 /* tiles transformed at a time in backward_weight */
 
 /* Elements from one position to the next: `columns` in blocks of 16, each of `rows` rows; an odd number of lines, so that
@@ -128,9 +136,21 @@ static inline size_t cnf_winograd_strip(ptrdiff_t columns, ptrdiff_t rows) {
   return (size_t)((cnf_ceil_div(columns, 16) * rows) | 1) * 16;
 }
 
-/* Channels whose weights are transformed at a time where they are not shared: the fewer the tiles, the less their sums cost
- * to take up again. */
-static inline ptrdiff_t cnf_winograd_depth(ptrdiff_t tiles) { return tiles <= 8 ? 32 : 64; }
+/* Columns whose weights are transformed together where they are not shared: two vectors; where the weights come from beyond
+ * L2, in long lines, as many as leave room for their sums (512 -> 512 at 4 x 4, one image: 0.81 of the time). */
+static inline ptrdiff_t cnf_winograd_span(ptrdiff_t positions, ptrdiff_t tiles, ptrdiff_t cg, ptrdiff_t kg,
+                                          ptrdiff_t columns) {
+  const ptrdiff_t lanes = 32, sums = 65536 / (positions * tiles), u = 131072 / (positions * 16);
+  const ptrdiff_t room = (sums < u ? sums : u) / lanes * lanes, all = cnf_ceil_div(columns, lanes) * lanes;
+  if (9 * cg * kg <= 1 << 18 || room <= lanes) return lanes;
+  return room < all ? room : all;
+}
+
+/* Channels at a time: the fewer the tiles, the less their sums cost to take up again. */
+static inline ptrdiff_t cnf_winograd_depth(ptrdiff_t positions, ptrdiff_t span, ptrdiff_t tiles) {
+  const ptrdiff_t most = tiles <= 8 ? 32 : 64, fit = 131072 / (positions * span) / 16 * 16;
+  return fit < most ? fit : most;
+}
 
 static inline size_t cnf_whole_pages(size_t bytes) { return (bytes + 4095) / 4096 * 4096 + 64; }
 
@@ -147,22 +167,36 @@ static inline void cnf_winograd_plan(cnf_conv2d_job *job, size_t itemsize, int w
   const ptrdiff_t block = cnf_winograd_block(s, positions, itemsize);
   const size_t whole = pieces * positions * cnf_winograd_strip(width, tiles); /* V of all tiles */
   const int own = whole * itemsize <= 1 << 20 && kg >= 2 * lanes * workers;
+  job->segment = block;
+  if (cnf_winograd_apart(s, positions, tiles, block, itemsize, workers)) {
+    job->columns_first = 0;
+    job->row_chunk = cnf_ceil_div(tiles, workers);
+    job->row_tasks = job->tasks = cnf_ceil_div(tiles, job->row_chunk);
+    job->col_chunk = kg, job->col_tasks = 1;
+    job->shared_bytes = 0;
+    if (job->segment > job->row_chunk) job->segment = job->row_chunk;
+    const size_t v = pieces * positions * cnf_winograd_strip(width, job->segment),
+                 product = positions * cnf_winograd_strip(kg, job->segment);
+    job->scratch_bytes = cnf_whole_pages((positions * cnf_winograd_strip(kg, cg) + packed + v + product) * itemsize);
+    return;
+  }
   job->columns_first =
       (own && workers > 1) || cnf_winograd_columns_first(s, positions, tiles, block, itemsize, workers);
   if (job->columns_first) {
     job->row_chunk = tiles < 8 ? tiles : 8;
     job->row_tasks = cnf_ceil_div(tiles, job->row_chunk);
-    job->col_chunk = own ? cnf_ceil_div(cnf_ceil_div(kg, workers), 2 * lanes) * 2 * lanes : 2 * lanes;
+    job->col_chunk = own ? cnf_ceil_div(cnf_ceil_div(kg, workers), lanes) * lanes : 2 * lanes;
     job->col_tasks = cnf_ceil_div(kg, job->col_chunk);
     job->tasks = job->col_tasks * s->groups;
     job->shared_bytes = own ? 0 : s->groups * whole * itemsize;
-    const ptrdiff_t depth = cnf_winograd_depth(tiles);
-    const size_t u = positions * cnf_winograd_strip(2 * lanes, depth < width ? depth : width),
-                 product = positions * cnf_winograd_strip(2 * lanes, tiles);
+    const ptrdiff_t span = cnf_winograd_span(positions, tiles, cg, kg, job->col_chunk),
+                    depth = cnf_winograd_depth(positions, span, tiles);
+    const size_t u = positions * cnf_winograd_strip(span, depth < width ? depth : width),
+                 product = positions * cnf_winograd_strip(span, tiles);
     job->scratch_bytes = cnf_whole_pages((u + (pieces > 1 ? 2 : 1) * product + packed + (own ? whole : 0)) * itemsize);
     return;
   }
-  job->row_chunk = cnf_even_chunk(tiles, block, workers);
+  job->row_chunk = job->segment = cnf_even_chunk(tiles, block, workers);
   job->row_tasks = cnf_ceil_div(tiles, job->row_chunk);
   const ptrdiff_t wanted = workers > 1 ? cnf_ceil_div(2 * workers, job->row_tasks * s->groups) : 1,
                   most = cnf_ceil_div(kg, 2 * lanes), shares = wanted < most ? wanted : most;
@@ -202,7 +236,7 @@ static inline void cnf_winograd_weight_plan(cnf_conv2d_job *job, size_t itemsize
 
 static inline ptrdiff_t cnf_winograd_tasks(const cnf_conv2d_job *job) {
   const ptrdiff_t groups = job->shape.groups, cg = job->shape.c / groups;
-  if (job->columns_first && !job->shared_bytes) return 0;
+  if (!job->shared_bytes) return 0;
   return job->columns_first ? groups * cnf_ceil_div(cg, 256) * job->row_tasks : groups * cnf_ceil_div(cg, 16);
 }
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from cpython.exc cimport PyErr_CheckSignals
 from cython.parallel cimport parallel, threadid
 from libc.stdlib cimport calloc, free
+from libc.string cimport memset
 
 cdef extern from *:
     """
@@ -86,7 +87,7 @@ cdef extern from *:
 
 cdef extern from "crew.h" nogil:
     ctypedef struct cnf_progress:
-        Py_ssize_t next, done
+        Py_ssize_t drawn, done
     ctypedef struct cnf_crew:
         pass
     void cnf_set_flush(bint flush)
@@ -288,23 +289,23 @@ cdef int execute(const cnf_work *work, Py_ssize_t count) except -1 nogil:
     cdef int workers = 1, busy
     cdef bint was_at_work = False
     cdef cnf_crew crew
-    cdef cnf_progress one = cnf_progress(0, 0)
-    cdef cnf_progress *progress = &one
+    cdef cnf_progress few[8]
+    cdef cnf_progress *progress = few
     if _tracing:
         with gil:
             _ran.update([<size_t>work[i].kernel for i in range(count) if work[i].kernel != NULL])
     for i in range(count):
         if work[i].kernel != NULL and work[i].workers > workers:
             workers = work[i].workers
-    if count > 1:
-        progress = <cnf_progress *>calloc(count, sizeof(cnf_progress))
-        if progress == NULL:
-            for i in range(count):
-                execute(&work[i], 1)
-            return 0
     workers = busy = cnf_enter(workers, _limit)
     if workers > 1:
         workers = cnf_affordable(workers)
+    if count * workers <= 8:
+        memset(few, 0, sizeof(few))
+    else:
+        progress = <cnf_progress *>calloc(count * workers, sizeof(cnf_progress))
+        if progress == NULL:  # one thread needs none
+            workers, progress = 1, few
     cnf_crew_open(&crew, work, progress, count, workers, _cpus)
     try:
         while cnf_crew_begin(&crew):
@@ -319,7 +320,7 @@ cdef int execute(const cnf_work *work, Py_ssize_t count) except -1 nogil:
     finally:
         cnf_crew_close(&crew)
         cnf_leave(busy)
-        if count > 1:
+        if progress != few:
             free(progress)
     return 0
 

@@ -415,25 +415,28 @@ def test_same_bits_for_any_batch_split(isa, case, dtype, rng):
 
 @pytest.mark.parametrize("precision", ["default", "strict"])
 def test_winograd_has_the_same_bits_whatever_is_shared(isa, precision, rng):
-    """Few tiles share their transforms, many share the weights'; one tile not finite in either."""
+    """Few tiles are transformed by all or for all, the weights of more by all, those of many for all; one tile not finite."""
     case = Case((40, 13, 11, 40), (3, 3, 40, 35), padding=1)
     x, weight, bias, dy = case.data(lambda shape: rng.normal(size=shape).astype(np.float32))
     x[0, 5, 6, 7] = dy[0, 6, 5, 4] = np.inf
     options = dict(algorithm="winograd", precision=precision)
     y, dx = (case.passes(ops, x, weight, bias, dy)[name](**options) for name in ("forward", "input"))
-    for n in (0, 39):
-        assert_same_bits(ops.conv2d(x[n : n + 1], weight, bias, 1, 1, **options), y[n : n + 1])
-        one = ops.conv2d_backward_input(dy[n : n + 1], weight, (1, *x.shape[1:]), 1, 1, **options)
-        assert_same_bits(one, dx[n : n + 1])
+    for (start, stop), threads in itertools.product([(0, 1), (39, 40), (0, 3), (0, 40)], (1, 2, 3, 5)):
+        few = ops.conv2d(x[start:stop], weight, bias, 1, 1, num_threads=threads, **options)
+        assert_same_bits(few, y[start:stop])
+        shape = (stop - start, *x.shape[1:])
+        few = ops.conv2d_backward_input(dy[start:stop], weight, shape, 1, 1, num_threads=threads, **options)
+        assert_same_bits(few, dx[start:stop])
 
 
-@pytest.mark.parametrize("shape", [(5, 4, 261, 35), (23, 24, 261, 20), (23, 24, 20, 261)], ids=str)
+@pytest.mark.parametrize("shape", [(5, 4, 261, 35), (23, 24, 261, 20), (23, 24, 20, 261), (7, 9, 181, 170)], ids=str)
 @pytest.mark.parametrize("precision", ["default", "strict"])
-def test_winograd_of_many_channels(isa, precision, shape, rng):
-    """More than one cut of the channels, shared transforms of few tiles and of the weights."""
+@pytest.mark.parametrize("threads", [1, 2])
+def test_winograd_of_many_channels(isa, threads, precision, shape, rng):
+    """More than one cut of the channels, shared transforms of few tiles and of the weights, weights read in long lines."""
     h, w, cin, cout = shape
     case = Case((1, h, w, cin), (3, 3, cin, cout), padding=1)
-    check_exact(case, rng, np.float32, algorithm="winograd", precision=precision)
+    check_exact(case, rng, np.float32, algorithm="winograd", precision=precision, num_threads=threads)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
