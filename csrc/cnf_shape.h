@@ -19,15 +19,17 @@ typedef struct { /* pooling windows over x (n, h, w, c) -> y (n, oh, ow, c) */
 
 enum { CNF_FORWARD, CNF_BACKWARD_INPUT, CNF_BACKWARD_WEIGHT };
 
-typedef struct { /* one convolution pass; see conv2d.inc for who is who in each pass */
+typedef struct cnf_conv2d_job { /* one convolution pass; see conv2d.inc for who is who in each pass */
   cnf_conv2d shape;
   const void *x, *w, *bias;
   void *y;
   const void *mean, *scale, *shift, *residual; /* forward: see finish in gemm.inc; NULL where unused */
-  double ceiling; /* of CNF_CLIP */
+  double ceiling;                              /* of CNF_CLIP */
+  const struct cnf_conv2d_job *before;         /* a 1 x 1 convolution: the depthwise one that makes its x, or NULL */
   int activation;
   int algorithm;                  /* CNF_DIRECT, CNF_DEPTHWISE, or m of Winograd F(m x m, 3 x 3) */
   int columns_first;              /* Winograd: see wg_columns */
+  int workers;                    /* direct: who does row task t is likely to do t + workers next */
   int transposed;                 /* Winograd backward_input: w is read turned round, channels swapped */
   ptrdiff_t row_chunk, col_chunk; /* how the product is cut into tasks: strip rows, output columns */
   ptrdiff_t row_tasks, col_tasks, splits, tasks;
@@ -250,6 +252,12 @@ static inline void cnf_conv2d_turn(cnf_conv2d_job *job) {
   job->transposed = 1;
 }
 
+/* The kernels that walk down the map in strips. */
+static inline int cnf_depthwise_walks(const cnf_conv2d *s) {
+  const int usual = s->kh == s->kw && s->sh <= 2 && s->sw <= 2 && s->dh == 1 && s->dw == 1;
+  return usual && (s->kh == 3 || (s->kh == 5 && s->sh == s->sw));
+}
+
 /* Depthwise: rows of the result, blocks of one image that fit L2 beside their result; where those are few, shares of the
  * channels. backward_weight sums a fixed number of output rows a task in segments of at most 32, or 64 KB where the maps
  * come from beyond L2. */
@@ -341,6 +349,7 @@ static inline void cnf_conv2d_plan(cnf_conv2d_job *job, int pass, size_t itemsiz
   const cnf_conv2d *s = &job->shape;
   const ptrdiff_t kc = 256, columns = (pass == CNF_BACKWARD_INPUT ? s->c : s->k) / s->groups,
                   pixels = s->n * s->oh * s->ow;
+  job->workers = workers;
   if (pass == CNF_FORWARD && cnf_conv2d_lines(s)) {
     cnf_conv2d_lines_plan(job, itemsize, workers);
     return;

@@ -118,6 +118,7 @@ cdef int perform(cnf_conv2d_job *job, int which, int typenum, str func, object n
     cdef cnf_elementwise many
     cdef Block several
     job.transposed = 0
+    job.before = NULL
     if job.algorithm == CNF_DIRECT and which == CNF_BACKWARD_INPUT and cnf_conv2d_few(s):
         cnf_conv2d_few_plan(job, itemsize, most)
         kernel = table.conv2d_backward_input_few

@@ -245,8 +245,9 @@ cdef extern from "cnf.h" nogil:
         const void *shift
         const void *residual
         double ceiling
+        const cnf_conv2d_job *before
         int activation, algorithm, transposed
-        ptrdiff_t tasks, splits, row_chunk
+        ptrdiff_t tasks, splits, row_chunk, col_tasks
         void *shared
         void *scratch
         size_t shared_bytes, scratch_bytes
@@ -297,6 +298,7 @@ cdef extern from "cnf.h" nogil:
     void cnf_depthwise_plan(cnf_conv2d_job *job, int which, size_t itemsize)
     ptrdiff_t cnf_winograd_tasks(const cnf_conv2d_job *job)
     void cnf_conv2d_turn(cnf_conv2d_job *job)
+    bint cnf_depthwise_walks(const cnf_conv2d *s)
     bint cnf_conv2d_few(const cnf_conv2d *s)
     void cnf_conv2d_few_plan(cnf_conv2d_job *job, size_t itemsize, int workers)
     void cnf_conv2d_plan(cnf_conv2d_job *job, int which, size_t itemsize, int workers)

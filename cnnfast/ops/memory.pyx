@@ -46,7 +46,7 @@ cdef size_t HUGE = 2 << 20     # a large page
 cdef size_t SMALL = 16 << 10   # NumPy's own allocator serves these well
 cdef size_t LIMIT = 1 << 30    # bytes kept for reuse
 cdef size_t kept = 0
-REST = 5
+REST = 6
 cdef dict shelves = {}         # size class -> list of free addresses
 
 

@@ -9,8 +9,8 @@ Only what runs by kernels is repeated. What an op or a layer computes in another
 says so by `not_replayable`, and then the tape is of no use.
 
 `Tape.fuse` joins neighbours on a complete tape that a kernel can do in one pass over memory: a frame of zeros and the
-convolution in it, what follows a convolution (batch norm, a residual, ReLU), what follows batch norm, and going back through
-a ReLU. A map that only the next job reads is then never written. The joint kernels have the bits of the separate ones, save
+convolution in it, a depthwise convolution and the 1x1 convolution after it, what follows a convolution (batch norm, a residual,
+ReLU), what follows batch norm, and going back through a ReLU. A map that only the next job reads is then never written. The joint kernels have the bits of the separate ones, save
 that a frame's zeros times an infinite weight are NaN and a convolution's own padding is not.
 """
 
@@ -21,7 +21,8 @@ from libc.string cimport memcpy
 
 from cnnfast.ops.cpu cimport (
     CNF_BACKWARD_INPUT, CNF_CLIP, CNF_FORWARD, CNF_LINEAR, CNF_RELU, cnf_conv2d_job, cnf_conv2d_plan, cnf_depthwise_plan,
-    cnf_dropout, cnf_elementwise, cnf_kernel, cnf_kernels, cnf_norm, cnf_pad2d_job, cnf_pool2d_job, cnf_random, kernels
+    cnf_depthwise_walks, cnf_dropout, cnf_elementwise, cnf_kernel, cnf_kernels, cnf_norm, cnf_pad2d_job, cnf_pool2d_job,
+    cnf_random, kernels
 )
 from cnnfast.ops.memory cimport REST, Arena, allocate_from, empty
 from cnnfast.ops.threads cimport cnf_work, execute, listen, unrepeatable, was_unrepeatable
@@ -183,6 +184,8 @@ cdef class Tape:
             for i in range(self.roll.count):
                 self._finish_conv(i, kernels(typenum), 8 if typenum == cnp.NPY_DOUBLE else 4)
             for i in range(self.roll.count):
+                self._feed_conv(i, kernels(typenum), 8 if typenum == cnp.NPY_DOUBLE else 4)
+            for i in range(self.roll.count):
                 self._go_back(i, kernels(typenum))
 
     cdef Py_ssize_t _next(self, Py_ssize_t i) noexcept:
@@ -221,6 +224,14 @@ cdef class Tape:
             if begin == at and clock > first:
                 return k
         return -1
+
+    cdef int _keep(self, const void *p, Py_ssize_t first, Py_ssize_t last) except -1:
+        """The block at `p`, in use at job `first`, is in use until job `last` now."""
+        cdef Py_ssize_t k = self._freed(p, first)
+        if k >= 0:
+            clock, begin, end = self.arena.freed[k]
+            self.arena.freed[k] = max(clock, last + 1), begin, end
+        return 0
 
     cdef bint _untouched(self, const void *p, Py_ssize_t first, Py_ssize_t last):
         """Whether no memory that was in use at job `first`, and given back before job `last`, is part of the block at `p`."""
@@ -270,9 +281,7 @@ cdef class Tape:
             conv.shape.h, conv.shape.w = pad.h, pad.w
             conv.shape.pt += pad.top
             conv.shape.pl += pad.left
-        if source >= 0:  # it is in use for longer now
-            clock, begin, end = self.arena.freed[source]
-            self.arena.freed[source] = max(clock, readers[-1] + 1), begin, end
+        self._keep(pad.x, i, readers[-1])
         self.roll.entries[i].kernel = NULL
         self.fused += 1
         return 0
@@ -372,12 +381,50 @@ cdef class Tape:
                 conv.shift = <char *>norm.tiled + 2 * norm.period * itemsize
                 conv.residual, conv.activation, conv.ceiling, conv.y = norm.residual, norm.activation, norm.ceiling, norm.y
                 free(norm)
+                self._keep(conv.x, i, j)
                 self.roll.entries[j] = self.roll.entries[i]  # after its scale is known
                 self.roll.entries[i] = cnf_work(NULL, NULL, 0, 0, 0)
                 self.fused += 1
                 return 0
         while self._absorb(i, table, &conv.y, &conv.residual, &conv.activation, &conv.ceiling):
             pass
+        return 0
+
+    cdef int _feed_conv(self, Py_ssize_t i, const cnf_kernels *table, size_t itemsize) except -1:
+        """A depthwise convolution and the 1x1 convolution after it, whose strips it makes: 32 channels to 64 at 112 x 112, 16
+        images, 8.0 -> 6.7 ms; 512 to 512 at 14 x 14 as before."""
+        cdef cnf_conv2d_job *first = <cnf_conv2d_job *>self.roll.entries[i].job
+        cdef cnf_conv2d_job *conv
+        cdef size_t begin, end, p, bytes, pixels
+        cdef Py_ssize_t tile = -1, j = self._next(i)
+        if not self._is(i, table.depthwise) or first.transposed or first.residual != NULL \
+                or not cnf_depthwise_walks(&first.shape) or first.shape.sh * first.shape.sw != 1:
+            return 0  # strided, the pixels of a strip come in faster than the prefetcher follows
+        if self._is(j, table.batch_norm_tile):
+            tile, j = j, self._next(j)
+        if not self._is(j, table.conv2d_direct):
+            return 0
+        conv = <cnf_conv2d_job *>self.roll.entries[j].job
+        if conv.x != first.y or conv.shape.kh * conv.shape.kw * conv.shape.sh * conv.shape.sw * conv.shape.groups != 1 \
+                or conv.shape.pt or conv.shape.pl or conv.col_tasks != 1 or conv.residual == first.y:
+            return 0
+        if conv.shape.n != first.shape.n or conv.shape.oh != first.shape.oh or conv.shape.ow != first.shape.ow \
+                or conv.shape.h != conv.shape.oh or conv.shape.w != conv.shape.ow or conv.shape.c != first.shape.k:
+            return 0
+        if not self._dies(first.y, j) or not self._untouched(conv.y, i, j):
+            return 0
+        begin, end = <size_t>conv.scratch, <size_t>conv.scratch + conv.scratch_bytes * self.roll.entries[j].workers
+        pixels = first.shape.n * first.shape.h * first.shape.w
+        for p, bytes in ((<size_t>first.x, pixels * first.shape.c * itemsize), (<size_t>first.mean, first.shape.k * itemsize),
+                         (<size_t>first.scale, first.shape.k * itemsize), (<size_t>first.shift, first.shape.k * itemsize)):
+            if p < end and p + bytes > begin:
+                return 0
+        if tile >= 0 and not self._untouched((<cnf_norm *>self.roll.entries[tile].job).tiled, i, j):
+            return 0
+        self._keep(first.x, i, j)
+        conv.before = first
+        self.roll.entries[i].kernel = NULL
+        self.fused += 1
         return 0
 
     cdef int _go_back(self, Py_ssize_t i, const cnf_kernels *table) except -1:
