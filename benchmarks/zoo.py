@@ -1,6 +1,6 @@
 """Networks in words that every library is built from: lists of tuples.
 
-``("conv", filters, kernel, stride, padding, groups, bias)`` (groups 0: depthwise), ``("bn",)``, ``("relu",)``,
+``("conv", filters, kernel, stride, padding, groups, bias)`` (groups 0: depthwise), ``("bn",)``, ``("relu",)``, ``("relu6",)``,
 ``("pool", kernel, stride, padding)``, ``("gap",)``, ``("flatten",)``, ``("dense", units)`` and
 ``("residual", main, shortcut)``, lists again. Padding is symmetric. The output is logits.
 
@@ -19,8 +19,8 @@ def conv(filters, kernel=3, stride=1, padding=None, groups=1, bias=True):
     return ("conv", filters, kernel, stride, kernel // 2 if padding is None else padding, groups, bias)
 
 
-def conv_bn(filters, kernel=3, stride=1, groups=1):
-    return [conv(filters, kernel, stride, groups=groups, bias=False), ("bn",), ("relu",)]
+def conv_bn(filters, kernel=3, stride=1, groups=1, activation="relu"):
+    return [conv(filters, kernel, stride, groups=groups, bias=False), ("bn",), (activation,)]
 
 
 def lenet32_64():
@@ -70,13 +70,28 @@ def mobilenet_v1():
     return [*net, ("gap",), ("dense", 1000)]
 
 
+def mobilenet_v2():
+    net, channels = conv_bn(32, 3, 2, activation="relu6"), 32
+    rows = [(1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)]
+    for expansion, filters, blocks, first_stride in rows:
+        for block in range(blocks):
+            stride = first_stride if block == 0 else 1
+            main = conv_bn(expansion * channels, 1, activation="relu6") if expansion > 1 else []
+            main += conv_bn(expansion * channels, 3, stride, 0, "relu6")
+            main += [conv(filters, 1, bias=False), ("bn",)]
+            net += [("residual", main, [])] if stride == 1 and channels == filters else main
+            channels = filters
+    return [*net, *conv_bn(1280, 1, activation="relu6"), ("gap",), ("dense", 1000)]
+
+
 # name: (layers, image shape, training batch, inference batches)
 NETWORKS = {
     "lenet5": (lenet5(), (28, 28, 1), 64, (1, 64)),
     "lenet32-64": (lenet32_64(), (28, 28, 1), 64, (1, 64)),
     "vgg-small": (vgg_small(), (32, 32, 3), 64, (1, 64)),
     "resnet18-cifar": (resnet18_cifar(), (32, 32, 3), 32, (1, 32)),
-    "mobilenet_v1": (mobilenet_v1(), (224, 224, 3), 16, (1, 16)),
+    "mobilenet_v1": (mobilenet_v1(), (224, 224, 3), 16, (1, 32)),
+    "mobilenet_v2": (mobilenet_v2(), (224, 224, 3), 16, (1, 32)),
     "resnet50": (resnet50(), (224, 224, 3), 8, (1, 8)),
 }
 
@@ -156,6 +171,8 @@ def forward(layers, x, arrays, training=False):
             x = (x * scale + (beta - mean * scale)).astype(np.float32)
         elif kind == "relu":
             x = np.maximum(x, 0)
+        elif kind == "relu6":
+            x = np.clip(x, 0, 6)
         elif kind == "pool":
             k, stride, padding = how
             edge = (padding, padding)

@@ -63,6 +63,8 @@ def build(layers):
             made.append(k.BatchNormalization(epsilon=EPSILON))
         elif kind == "relu":
             made.append(k.ReLU())
+        elif kind == "relu6":
+            made.append(k.ReLU(6))
         elif kind == "pool":
             made.append(k.MaxPooling2D(*how[:2], keras_padding(made, *how)))  # pads with zeros, after a ReLU
         elif kind == "gap":

@@ -35,6 +35,8 @@ def build(layers, x, arrays):
             layer = k.BatchNormalization(epsilon=EPSILON)
         elif kind == "relu":
             layer = k.ReLU()
+        elif kind == "relu6":
+            layer = k.ReLU(6)
         elif kind == "pool":
             size, stride, padding = how
             if padding:

@@ -94,6 +94,8 @@ class Builder:
                 x, shape = self.convolution(how, layers, x, shape, arrays)
             elif kind == "relu":
                 x = self.layer("ReLU", [x])
+            elif kind == "relu6":
+                x = self.layer("Clip", [x], "0=0 1=6")
             elif kind == "pool":
                 k, stride, padding = how
                 x = self.layer("Pooling", [x], f"0=0 1={k} 2={stride} 3={padding} 5=1")
@@ -126,10 +128,11 @@ class Builder:
             gamma, beta, mean, variance = (next(arrays) for _ in range(4))
             scale = gamma / np.sqrt(variance + np.float32(EPSILON))
             weight, bias = weight * scale, (bias - mean) * scale + beta
-        relu = layers[:1] == [("relu",)] and bool(layers.pop(0))
+        after = layers[:1] in ([("relu",)], [("relu6",)]) and layers.pop(0)[0]
+        activation = {"relu": "9=1", "relu6": "9=3 -23310=2,0.0,6.0"}.get(after, "9=0")
         groups = groups or shape[-1]
         kind = "Convolution" if groups == 1 else "ConvolutionDepthWise"
-        parameters = f"0={filters} 1={k} 3={stride} 4={padding} 5=1 6={weight.size} 7={groups} 9={int(relu)}"
+        parameters = f"0={filters} 1={k} 3={stride} 4={padding} 5=1 6={weight.size} 7={groups} {activation}"
         self.blob += FLOAT32 + weight.transpose(3, 2, 0, 1).tobytes() + bias.tobytes()
         shape = (*((n + 2 * padding - k) // stride + 1 for n in shape[:2]), filters)
         return self.layer(kind, [x], parameters), shape

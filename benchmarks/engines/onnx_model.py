@@ -12,7 +12,7 @@ class Builder:
 
     def constant(self, array):
         name = f"c{len(self.constants)}"
-        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
+        self.constants.append(numpy_helper.from_array(np.asarray(array, order="C"), name))
         return name
 
     def node(self, kind, *inputs, **attributes):
@@ -36,6 +36,8 @@ class Builder:
                 x = self.node("BatchNormalization", x, *operands, epsilon=EPSILON)
             elif kind == "relu":
                 x = self.node("Relu", x)
+            elif kind == "relu6":
+                x = self.node("Clip", x, self.constant(np.float32(0)), self.constant(np.float32(6)))
             elif kind == "pool":
                 k, stride, padding = how
                 x = self.node("MaxPool", x, kernel_shape=[k, k], strides=[stride] * 2, pads=[padding] * 4)

@@ -79,6 +79,8 @@ def build(layers, shape, arrays):
             module.running_var.copy_(torch.from_numpy(next(arrays)))
         elif kind == "relu":
             module = torch.nn.ReLU(inplace=True)
+        elif kind == "relu6":
+            module = torch.nn.ReLU6(inplace=True)
         elif kind == "pool":
             k, stride, padding = how
             module = torch.nn.MaxPool2d(k, stride, padding)

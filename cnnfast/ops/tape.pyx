@@ -9,9 +9,10 @@ Only what runs by kernels is repeated. What an op or a layer computes in another
 says so by `not_replayable`, and then the tape is of no use.
 
 `Tape.fuse` joins neighbours on a complete tape that a kernel can do in one pass over memory: a frame of zeros and the
-convolution in it, a depthwise convolution and the 1x1 convolution after it, what follows a convolution (batch norm, a residual,
-ReLU), what follows batch norm, and going back through a ReLU. A map that only the next job reads is then never written. The joint kernels have the bits of the separate ones, save
-that a frame's zeros times an infinite weight are NaN and a convolution's own padding is not.
+convolution in it, a depthwise convolution and the 1x1 convolution after it, what follows a convolution (batch norm, a
+residual, ReLU), what follows batch norm, and going back through a ReLU. A map that only the next job reads is then never
+written. The joint kernels have the bits of the separate ones, save that a frame's zeros times an infinite weight are NaN and
+a convolution's own padding is not.
 """
 
 cimport cython
@@ -293,8 +294,8 @@ cdef class Tape:
         cdef cnf_conv2d_job job
         cdef Py_ssize_t j = self._next(i)
         cdef bint turned = self._is(i, table.depthwise)
-        if not self._is(j, table.pad2d_backward) or not (turned or self._is(i, table.depthwise_backward_input)
-                                                          or self._is(i, table.conv2d_backward_input_direct)):
+        cdef bint gathers = self._is(i, table.depthwise_backward_input) or self._is(i, table.conv2d_backward_input_direct)
+        if not self._is(j, table.pad2d_backward) or not (turned or gathers):
             return 0
         pad = <cnf_pad2d_job *>self.roll.entries[j].job
         memcpy(&job, entry.job, sizeof(job))
