@@ -297,15 +297,19 @@ cdef int execute(const cnf_work *work, Py_ssize_t count) except -1 nogil:
     for i in range(count):
         if work[i].kernel != NULL and work[i].workers > workers:
             workers = work[i].workers
+    if count * workers > 8:
+        progress = <cnf_progress *>calloc(count * workers, sizeof(cnf_progress))
+        if progress == NULL and count > 1:
+            for i in range(count):
+                execute(&work[i], 1)
+            return 0
+        if progress == NULL:
+            workers, progress = 8, few
+    if progress == few:
+        memset(few, 0, count * workers * sizeof(cnf_progress))
     workers = busy = cnf_enter(workers, _limit)
     if workers > 1:
         workers = cnf_affordable(workers)
-    if count * workers <= 8:
-        memset(few, 0, sizeof(few))
-    else:
-        progress = <cnf_progress *>calloc(count * workers, sizeof(cnf_progress))
-        if progress == NULL:  # one thread needs none
-            workers, progress = 1, few
     cnf_crew_open(&crew, work, progress, count, workers, _cpus)
     try:
         while cnf_crew_begin(&crew):
