@@ -29,7 +29,6 @@ typedef struct cnf_conv2d_job { /* one convolution pass; see conv2d.inc for who 
   int activation;
   int algorithm;                  /* CNF_DIRECT, CNF_DEPTHWISE, or m of Winograd F(m x m, 3 x 3) */
   int columns_first;              /* Winograd: see wg_columns */
-  int workers;                    /* direct: who does row task t is likely to do t + workers next */
   int transposed;                 /* Winograd backward_input: w is read turned round, channels swapped */
   ptrdiff_t row_chunk, col_chunk; /* how the product is cut into tasks: strip rows, output columns */
   ptrdiff_t row_tasks, col_tasks, splits, tasks;
@@ -349,7 +348,6 @@ static inline void cnf_conv2d_plan(cnf_conv2d_job *job, int pass, size_t itemsiz
   const cnf_conv2d *s = &job->shape;
   const ptrdiff_t kc = 256, columns = (pass == CNF_BACKWARD_INPUT ? s->c : s->k) / s->groups,
                   pixels = s->n * s->oh * s->ow;
-  job->workers = workers;
   if (pass == CNF_FORWARD && cnf_conv2d_lines(s)) {
     cnf_conv2d_lines_plan(job, itemsize, workers);
     return;
