@@ -13,6 +13,7 @@
 #define CNF_CREW_H
 
 #include <pthread.h>
+#include <sched.h>
 #include <time.h>
 
 #include "cnf.h"
@@ -50,9 +51,28 @@ typedef struct {
   int threads; /* one does everything alone */
   int crowded; /* more threads than CPUs */
   int asleep;
+  int cpu;     /* where the first thread is */
+  int arrived; /* of the others: those that have left their work */
   pthread_mutex_t mutex;
   pthread_cond_t news;
 } cnf_crew;
+
+/* A thread that wakes up may be put on the CPU of the one that woke it though another is free, a virtual machine's most of
+ * all, and there they wait for each other: it moves away, and may be anywhere again. */
+#ifdef __linux__
+static void cnf_part(int cpu) {
+  cpu_set_t allowed, others;
+  if (sched_getcpu() != cpu || sched_getaffinity(0, sizeof(allowed), &allowed)) return;
+  others = allowed;
+  CPU_CLR(cpu, &others);
+  if (CPU_COUNT(&others) && !sched_setaffinity(0, sizeof(others), &others)) {
+    sched_setaffinity(0, sizeof(allowed), &allowed);
+  }
+}
+#else
+static int sched_getcpu(void) { return -1; }
+static void cnf_part(int cpu) { (void)cpu; }
+#endif
 
 static int64_t cnf_nanoseconds(clockid_t clock) {
   struct timespec now;
@@ -98,7 +118,8 @@ static void cnf_crew_close(cnf_crew *crew) {
 static int cnf_crew_begin(cnf_crew *crew) {
   const int is_short = crew->at >= crew->count || (crew->count == 1 && crew->work->tasks == 1);
   crew->end = is_short ? 0 : cnf_nanoseconds(CNF_COARSE) + 100000000;
-  crew->leaving = 0;
+  crew->leaving = crew->arrived = 0;
+  crew->cpu = crew->threads > 1 ? sched_getcpu() : -1;
   return crew->at < crew->count;
 }
 
@@ -155,10 +176,11 @@ static ptrdiff_t cnf_crew_draw(const cnf_work *work, cnf_progress *progress, int
   return -1;
 }
 
-/* What each thread of the crew calls. */
-static void cnf_crew_work(cnf_crew *crew, int worker) {
+/* What each thread calls of the `team` that there is, which may be smaller than the crew. */
+static void cnf_crew_work(cnf_crew *crew, int worker, int team) {
   const unsigned rules = cnf_rules();
   ptrdiff_t at;
+  if (worker > 0) cnf_part(crew->cpu);
   if (worker == 0 && crew->at < 0) { /* the others wake up meanwhile */
     cnf_crew_move(crew, 0);
   }
@@ -186,6 +208,16 @@ static void cnf_crew_work(cnf_crew *crew, int worker) {
       cnf_crew_move(crew, at + 1);
     } else {
       cnf_crew_wait(crew, at);
+    }
+  }
+  if (worker > 0) {
+    __atomic_add_fetch(&crew->arrived, 1, __ATOMIC_RELEASE);
+  } else { /* else in the region's barrier, where a thread spins though the other waits for its CPU */
+    for (int i = 0; __atomic_load_n(&crew->arrived, __ATOMIC_ACQUIRE) < team - 1; i++) {
+      if (i < 100)
+        cnf_pause();
+      else
+        sched_yield();
     }
   }
   cnf_restore_rules(rules);

@@ -66,6 +66,7 @@ cdef extern from *:
     static const int cnf_openmp = _OPENMP;
     #else
     static int omp_get_max_threads(void) { return 1; }
+    static int omp_get_num_threads(void) { return 1; }
     static int cnf_affordable(int workers) { return workers; }
     static void cnf_set_stack(size_t bytes) { (void)bytes; }
     static void cnf_register_fork(void) {}
@@ -80,6 +81,7 @@ cdef extern from *:
     const int cnf_openmp
     void cnf_set_stack(size_t bytes)
     int omp_get_max_threads() nogil
+    int omp_get_num_threads() nogil
     int cnf_affordable(int workers) nogil
     int cnf_enter(int workers, int limit) nogil
     void cnf_leave(int workers) nogil
@@ -93,7 +95,7 @@ cdef extern from "crew.h" nogil:
     void cnf_set_flush(bint flush)
     void cnf_crew_open(cnf_crew *crew, const cnf_work *work, cnf_progress *progress, Py_ssize_t count, int threads, int cpus)
     bint cnf_crew_begin(cnf_crew *crew)
-    void cnf_crew_work(cnf_crew *crew, int worker)
+    void cnf_crew_work(cnf_crew *crew, int worker, int team)
     void cnf_crew_close(cnf_crew *crew)
 
 cdef int MAX_THREADS = 256 if cnf_openmp else 1
@@ -317,10 +319,10 @@ cdef int execute(const cnf_work *work, Py_ssize_t count) except -1 nogil:
                 _hear_signals()
             was_at_work = True
             if workers == 1:
-                cnf_crew_work(&crew, 0)
+                cnf_crew_work(&crew, 0, 1)
             else:
                 with parallel(num_threads=workers):
-                    cnf_crew_work(&crew, threadid())
+                    cnf_crew_work(&crew, threadid(), omp_get_num_threads())
     finally:
         cnf_crew_close(&crew)
         cnf_leave(busy)

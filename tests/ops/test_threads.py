@@ -12,7 +12,7 @@ from harness import assert_same_bits, run_python
 
 from cnnfast import ops
 from cnnfast.ops import cpu
-from cnnfast.ops.threads import _quota, openmp_version
+from cnnfast.ops.threads import _available, _quota, openmp_version
 
 MOST = 256 if openmp_version() else 1  # threads an op can be given
 
@@ -324,6 +324,35 @@ print(subprocess.run([sys.executable, "-c", "import cnnfast; print(cnnfast.get_n
                      capture_output=True, text=True, check=True).stdout)
 """, CNNFAST_NUM_THREADS=None, OMP_NUM_THREADS=None)  # fmt: skip
     assert lines == ["1"]
+
+
+@pytest.mark.skipif(_available() < 2 or not hasattr(os, "sched_setaffinity"), reason="needs two CPUs and their choice")
+def test_threads_on_one_cpu_part_and_may_run_anywhere_afterwards():
+    """A thread that wakes up on the CPU of its caller leaves it; nobody's affinity changes for that."""
+    lines = check_child("""
+cpus = os.sched_getaffinity(0)
+tasks = lambda: [int(name) for name in os.listdir("/proc/self/task")]
+def allow(some):
+    for task in tasks():
+        os.sched_setaffinity(task, some)
+def places():
+    found = set()
+    for task in tasks():
+        with open(f"/proc/self/task/{task}/stat") as file:
+            found.add(file.read().rsplit(")", 1)[1].split()[36])
+    return len(found)
+team(2)
+x, parted, together = np.ones(1 << 17, np.float32), 0, 0
+for _ in range(10):
+    allow({min(cpus)})
+    ops.relu(x, num_threads=2)
+    together += places() == 1
+    allow(cpus)
+    ops.relu(x, num_threads=2)
+    parted += places() == 2
+print(together, parted >= 8, all(os.sched_getaffinity(task) == cpus for task in tasks()))
+""", CNNFAST_NUM_THREADS="2", OMP_NUM_THREADS="2")  # fmt: skip
+    assert lines == ["10", "True", "True"]
 
 
 def test_threadpoolctl_limits_the_threads():
