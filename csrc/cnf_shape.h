@@ -342,8 +342,15 @@ static inline void cnf_conv2d_lines_plan(cnf_conv2d_job *job, size_t itemsize, i
   job->scratch_bytes = cnf_whole_pages((frame + panel) * itemsize + job->row_chunk * s->ow * sizeof(void *));
 }
 
-/* Cuts a pass into tasks and says what workspace it needs. The forward and backward_input cuts may follow `workers`: an
- * output's own sum never crosses a task. The cut of backward_weight is a summation order, so it follows the shape alone. */
+/* Taps of one axis that reach the inputs in this phase of its stride: backward_input does a phase at a time (conv2d.inc). */
+static inline ptrdiff_t cnf_phase_taps(ptrdiff_t phase, ptrdiff_t k, ptrdiff_t stride, ptrdiff_t dilation) {
+  ptrdiff_t count = 0;
+  for (ptrdiff_t t = 0; t < k; t++) count += (phase - t * dilation) % stride == 0;
+  return count;
+}
+
+/* Cuts a pass into tasks and says what workspace it needs. The cuts may follow `workers` where an output's own sum does not
+ * cross a task. The splits of backward_weight are a summation order, so they follow the shape alone. */
 static inline void cnf_conv2d_plan(cnf_conv2d_job *job, int pass, size_t itemsize, int workers) {
   const cnf_conv2d *s = &job->shape;
   const ptrdiff_t kc = 256, columns = (pass == CNF_BACKWARD_INPUT ? s->c : s->k) / s->groups,
@@ -353,7 +360,7 @@ static inline void cnf_conv2d_plan(cnf_conv2d_job *job, int pass, size_t itemsiz
     return;
   }
   const ptrdiff_t shares = s->groups * cnf_ceil_div(columns, 96); /* so many tasks can the columns make */
-  ptrdiff_t rows = pixels;
+  ptrdiff_t rows = pixels, work = 0, heaviest = 1; /* of the row tasks together, in taps, and the most that one has */
   job->splits = 1;
   job->shared_bytes = 0;
   job->row_chunk = rows < CNF_STRIP_ROWS ? rows : CNF_STRIP_ROWS;
@@ -364,7 +371,10 @@ static inline void cnf_conv2d_plan(cnf_conv2d_job *job, int pass, size_t itemsiz
     job->col_tasks = cnf_ceil_div(columns, 256);
     const ptrdiff_t tasks = job->row_tasks * job->col_tasks * s->groups, chunks = cnf_ceil_div(pixels, job->row_chunk);
     ptrdiff_t splits = cnf_ceil_div(16, tasks);
-    if (splits > chunks / 4) splits = chunks / 4;
+    while (splits > 1 && splits * 4 > chunks) splits /= 2;
+    const ptrdiff_t wanted = cnf_ceil_div(4 * workers, job->row_tasks * s->groups * splits),
+                    most = cnf_ceil_div(columns, 128);
+    if (workers > 1 && job->col_tasks < wanted) job->col_tasks = wanted < most ? wanted : most;
     if (splits > 1) {
       job->splits = splits;
       job->shared_bytes = (size_t)splits * taps * cg * s->k * itemsize;
@@ -375,16 +385,23 @@ static inline void cnf_conv2d_plan(cnf_conv2d_job *job, int pass, size_t itemsiz
     rows = s->n * cnf_ceil_div(s->h, py_count) * cnf_ceil_div(s->w, px_count); /* of the largest phase */
     job->row_chunk = cnf_even_chunk(rows, cnf_most_rows(rows, shares, workers), workers);
     for (ptrdiff_t py = 0; py < py_count; py++)
-      for (ptrdiff_t px = 0; px < px_count; px++)
-        job->row_tasks +=
-            cnf_ceil_div(s->n * cnf_ceil_div(s->h - py, s->sh) * cnf_ceil_div(s->w - px, s->sw), job->row_chunk);
+      for (ptrdiff_t px = 0; px < px_count; px++) {
+        const ptrdiff_t chunks = cnf_ceil_div(s->n * cnf_ceil_div(s->h - py, s->sh) * cnf_ceil_div(s->w - px, s->sw),
+                                              job->row_chunk),
+                        taps = cnf_phase_taps(py + s->pt, s->kh, s->sh, s->dh) *
+                               cnf_phase_taps(px + s->pl, s->kw, s->sw, s->dw);
+        job->row_tasks += chunks;
+        work += chunks * taps;
+        if (taps > heaviest) heaviest = taps;
+      }
   } else {
     job->row_chunk = cnf_even_chunk(rows, cnf_most_rows(rows, shares, workers), workers);
-    job->row_tasks = cnf_ceil_div(rows, job->row_chunk);
+    job->row_tasks = work = cnf_ceil_div(rows, job->row_chunk);
   }
   if (pass != CNF_BACKWARD_WEIGHT) {
-    /* few rows: share the columns out too, a share a worker, for each gathers the strip again */
-    const ptrdiff_t wanted = cnf_ceil_div(workers, job->row_tasks * s->groups);
+    /* few rows: share the columns out too, a share a worker, for each gathers the strip again; two if some have more taps */
+    const ptrdiff_t each = workers == 1 || work % heaviest == 0 ? 1 : 2,
+                    wanted = cnf_ceil_div(each * workers * heaviest, (work > 0 ? work : 1) * s->groups);
     job->col_tasks = cnf_ceil_div(columns, 96) < wanted ? cnf_ceil_div(columns, 96) : wanted;
   }
   job->col_chunk = cnf_ceil_div(cnf_ceil_div(columns, job->col_tasks), 16) * 16;
