@@ -100,6 +100,7 @@ cdef extern from "crew.h" nogil:
 
 cdef int MAX_THREADS = 256 if cnf_openmp else 1
 cdef double NANOSECONDS_PER_THREAD = 15e3  # below this much work for each, waking a thread costs more than it gives
+cdef double NANOSECONDS_PER_THREAD_AWAKE = 5e3  # on a tape other jobs have woken it
 
 
 def _quota(root="/sys/fs/cgroup"):
@@ -235,14 +236,15 @@ def get_flush_denormals():
 
 cdef int thread_count(object num_threads, Py_ssize_t tasks, double work, str func) except -1:
     cdef int count
+    cdef double least = NANOSECONDS_PER_THREAD if cnf_listening() == NULL else NANOSECONDS_PER_THREAD_AWAKE
     if num_threads is not None:
         count = _checked(num_threads, func)
-    elif tasks < 2 or work < 2 * NANOSECONDS_PER_THREAD:
+    elif tasks < 2 or work < 2 * least:
         return 1
     else:
         count = get_num_threads()
-        if work < count * NANOSECONDS_PER_THREAD:
-            count = <int>(work / NANOSECONDS_PER_THREAD)
+        if work < count * least:
+            count = <int>(work / least)
     if count > tasks:
         count = <int>tasks
     return count if count > 0 else 1
