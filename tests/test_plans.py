@@ -232,7 +232,7 @@ def test_memory_is_laid_out_by_liveness():
     for _ in range(3):
         model.predict_on_batch(x)
     (plan,) = next(iter(model._plans._idle.values()))
-    assert 2 * x.nbytes <= plan.tape.bytes < 14 * x.nbytes
+    assert 2 * x.nbytes <= plan.tape.bytes < 20 * x.nbytes
 
 
 def block(kind, filters=16, size=3):
