@@ -52,7 +52,8 @@ typedef struct {
   int crowded; /* more threads than CPUs */
   int asleep;
   int cpu;     /* where the first thread is */
-  int arrived; /* of the others: those that have left their work */
+  int came;    /* of the others: those that are there, ... */
+  int left;    /* ... and those that have left their work */
   pthread_mutex_t mutex;
   pthread_cond_t news;
 } cnf_crew;
@@ -118,7 +119,7 @@ static void cnf_crew_close(cnf_crew *crew) {
 static int cnf_crew_begin(cnf_crew *crew) {
   const int is_short = crew->at >= crew->count || (crew->count == 1 && crew->work->tasks == 1);
   crew->end = is_short ? 0 : cnf_nanoseconds(CNF_COARSE) + 100000000;
-  crew->leaving = crew->arrived = 0;
+  crew->leaving = crew->came = crew->left = 0;
   crew->cpu = crew->threads > 1 ? sched_getcpu() : -1;
   return crew->at < crew->count;
 }
@@ -180,7 +181,10 @@ static ptrdiff_t cnf_crew_draw(const cnf_work *work, cnf_progress *progress, int
 static void cnf_crew_work(cnf_crew *crew, int worker, int team) {
   const unsigned rules = cnf_rules();
   ptrdiff_t at;
-  if (worker > 0) cnf_part(crew->cpu);
+  if (worker > 0) {
+    __atomic_add_fetch(&crew->came, 1, __ATOMIC_RELAXED);
+    cnf_part(crew->cpu);
+  }
   if (worker == 0 && crew->at < 0) { /* the others wake up meanwhile */
     cnf_crew_move(crew, 0);
   }
@@ -198,6 +202,9 @@ static void cnf_crew_work(cnf_crew *crew, int worker, int team) {
     while (worker < shares && !is_last && !__atomic_load_n(&crew->leaving, __ATOMIC_RELAXED) &&
            (task = cnf_crew_draw(work, progress, shares, worker, &tried)) >= 0) {
       work->kernel(work->job, task, worker);
+      if (worker == 0 && __atomic_load_n(&crew->came, __ATOMIC_RELAXED) < team - 1) {
+        sched_yield(); /* who is late may be waiting for this CPU */
+      }
       is_last = __atomic_add_fetch(&progress->done, 1, __ATOMIC_ACQ_REL) == work->tasks;
       if (crew->end && cnf_nanoseconds(CNF_COARSE) > crew->end &&
           !__atomic_exchange_n(&crew->leaving, 1, __ATOMIC_SEQ_CST)) {
@@ -211,9 +218,9 @@ static void cnf_crew_work(cnf_crew *crew, int worker, int team) {
     }
   }
   if (worker > 0) {
-    __atomic_add_fetch(&crew->arrived, 1, __ATOMIC_RELEASE);
+    __atomic_add_fetch(&crew->left, 1, __ATOMIC_RELEASE);
   } else { /* else in the region's barrier, where a thread spins though the other waits for its CPU */
-    for (int i = 0; __atomic_load_n(&crew->arrived, __ATOMIC_ACQUIRE) < team - 1; i++) {
+    for (int i = 0; __atomic_load_n(&crew->left, __ATOMIC_ACQUIRE) < team - 1; i++) {
       if (i < 100)
         cnf_pause();
       else
