@@ -51,9 +51,9 @@ typedef struct {
   int threads; /* one does everything alone */
   int crowded; /* more threads than CPUs */
   int asleep;
-  int cpu;     /* where the first thread is */
-  int came;    /* of the others: those that are there, ... */
-  int left;    /* ... and those that have left their work */
+  int cpu;  /* where the first thread is */
+  int came; /* of the others: those that are there, ... */
+  int left; /* ... and those that have left their work */
   pthread_mutex_t mutex;
   pthread_cond_t news;
 } cnf_crew;
