@@ -177,6 +177,11 @@ static ptrdiff_t cnf_crew_draw(const cnf_work *work, cnf_progress *progress, int
   return -1;
 }
 
+/* Whether somebody is late, and may be waiting for the CPU of the first thread. */
+static int cnf_crew_lacks(const cnf_crew *crew, int team) {
+  return __atomic_load_n(&crew->came, __ATOMIC_RELAXED) < team - 1;
+}
+
 /* What each thread calls of the `team` that there is, which may be smaller than the crew. */
 static void cnf_crew_work(cnf_crew *crew, int worker, int team) {
   const unsigned rules = cnf_rules();
@@ -187,6 +192,10 @@ static void cnf_crew_work(cnf_crew *crew, int worker, int team) {
   }
   if (worker == 0 && crew->at < 0) { /* the others wake up meanwhile */
     cnf_crew_move(crew, 0);
+    for (int i = 0; i < 64 && cnf_crew_lacks(crew, team); i++) {
+      cnf_pause();
+    }
+    if (cnf_crew_lacks(crew, team)) sched_yield();
   }
   while ((at = __atomic_load_n(&crew->at, __ATOMIC_ACQUIRE)) < crew->count &&
          !__atomic_load_n(&crew->leaving, __ATOMIC_RELAXED)) {
@@ -202,9 +211,7 @@ static void cnf_crew_work(cnf_crew *crew, int worker, int team) {
     while (worker < shares && !is_last && !__atomic_load_n(&crew->leaving, __ATOMIC_RELAXED) &&
            (task = cnf_crew_draw(work, progress, shares, worker, &tried)) >= 0) {
       work->kernel(work->job, task, worker);
-      if (worker == 0 && __atomic_load_n(&crew->came, __ATOMIC_RELAXED) < team - 1) {
-        sched_yield(); /* who is late may be waiting for this CPU */
-      }
+      if (worker == 0 && cnf_crew_lacks(crew, team)) sched_yield();
       is_last = __atomic_add_fetch(&progress->done, 1, __ATOMIC_ACQ_REL) == work->tasks;
       if (crew->end && cnf_nanoseconds(CNF_COARSE) > crew->end &&
           !__atomic_exchange_n(&crew->leaving, 1, __ATOMIC_SEQ_CST)) {
