@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from . import groups
 from . import layers as layers_module
 from .activations import ActivationFunction
 from .layers import Input, Layer
@@ -201,7 +202,8 @@ class Sequential(Trainer, Layer):
     def forward(self, x: np.ndarray, training: bool = False, logits: bool = False) -> np.ndarray:
         if training and self._block is not None and self._block.grad is None and self._block.is_bound:
             self._block.with_gradients()  # not if this is part of another network now, whose block holds the weights
-        for layer in self._layers[:-1]:
+        x, done = (x, 0) if training else groups.forward(self._layers[:-1], x)
+        for layer in self._layers[done:-1]:
             x = layer.forward(x, training)
         last = self._layers[-1]
         return last.forward(x, training, logits=True) if logits else last.forward(x, training)  # type: ignore[call-arg]
