@@ -10,8 +10,8 @@ import platform
 import re
 import stat
 
-from .concurrency import uninterrupted
 from .errors import ModelFileError
+from .ops.locks import uninterrupted
 
 MAX_HEADER = 16 << 20  # bytes
 

@@ -72,15 +72,16 @@ class Loss(Configurable):
         """Return one number and its gradient with respect to each of `losses`."""
         if sample_weight is not None and sample_weight.ndim < losses.ndim:
             sample_weight = sample_weight.reshape(sample_weight.shape + (1,) * (losses.ndim - sample_weight.ndim))
-        weights = np.ones_like(losses) if sample_weight is None else np.broadcast_to(sample_weight, losses.shape)
-        if self.reduction == "sum_over_batch_size":
-            scale = 1 / losses.size
-        elif self.reduction == "sum":
+        if self.reduction == "sum":
             scale = 1.0
+        elif self.reduction == "sum_over_batch_size" or sample_weight is None:
+            scale = 1 / losses.size
         else:
-            scale = 1 / float(weights.sum(dtype=np.float64))
-        value = float((losses if sample_weight is None else losses * weights).sum(dtype=np.float64)) * scale
-        return value, (weights * scale).astype(losses.dtype)
+            scale = 1 / float(np.broadcast_to(sample_weight, losses.shape).sum(dtype=np.float64))
+        if sample_weight is None:
+            return float(losses.sum(dtype=np.float64)) * scale, np.full_like(losses, scale)
+        value = float((losses * sample_weight).sum(dtype=np.float64)) * scale
+        return value, (np.broadcast_to(sample_weight, losses.shape) * scale).astype(losses.dtype)
 
 
 class _Elementwise(Loss):
@@ -237,10 +238,12 @@ class SparseCategoricalCrossentropy(_CrossEntropy):
             raise TypeError(f"{self.name}: labels must be integers, got dtype {y_true.dtype}")
         classes = shape[-1]
         assert classes is not None
-        outside = (y_true < 0) | (y_true >= classes)
-        if self.ignore_class is not None:
-            outside &= y_true != self.ignore_class
-        if outside.any():
+        if y_true.size and (y_true.min() < 0 or y_true.max() >= classes):
+            outside = (y_true < 0) | (y_true >= classes)
+            if self.ignore_class is not None:
+                outside &= y_true != self.ignore_class
+            if not outside.any():
+                return y_true.astype(np.int64, copy=False)
             index = _first(outside)
             raise ValueError(
                 f"{self.name}: label {y_true[index]} at index {_plain(index)} is outside 0…{classes - 1}"

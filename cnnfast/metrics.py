@@ -83,7 +83,11 @@ class Mean(_Mean):
     """The mean of the numbers that `update_state(value, weight)` was given."""
 
     def update_state(self, value: Any, sample_weight: Any = None) -> None:  # type: ignore[override]
-        self.add(np.asarray(value), sample_weight)
+        if isinstance(value, float) and isinstance(sample_weight, int):  # of a training step: NumPy takes 30 us
+            self.total += value * sample_weight
+            self.count += sample_weight
+        else:
+            self.add(np.asarray(value), sample_weight)
 
 
 class SparseCategoricalAccuracy(_Mean):

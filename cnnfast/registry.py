@@ -10,6 +10,7 @@ import difflib
 import inspect
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import numpy as np
@@ -85,6 +86,7 @@ def serialize(value: Any) -> Any:
     raise TypeError(f"{value!r} can't be described in a model file")
 
 
+@lru_cache
 def snake_case(name: str) -> str:
     """``MaxPooling2D`` -> ``max_pooling2d``, as Keras does."""
     name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)

@@ -22,10 +22,9 @@ from .batches import ArrayBatches, Batch, Batches, IterableBatches, batches, cla
 from .callbacks import BackupAndRestore, Callback, CallbackList, History, TerminateOnNaN
 from .callbacks.backup import Position
 from .callbacks.progress import ProgressLine, TestProgressLine, verbosity
-from .concurrency import uninterrupted
 from .losses import Loss
 from .ops.check import any_array
-from .ops.locks import Once, StepLock
+from .ops.locks import Once, StepLock, uninterrupted
 from .optimizers import Optimizer
 from .plans import Plans, Step, infer
 from .registry import serialize
@@ -519,8 +518,8 @@ class Trainer(_Base):
             self.build((None, *data.x.shape[1:]))
         assert self.dtype is not None and self.loss is not None and data.y is not None
         self._check_shape(function, data.x)
-        shape = self.compute_output_shape((len(data.x), *data.x.shape[1:]))
-        self.loss.targets(data.y, shape, self.dtype)
+        shape = self.output_shape if data.x.shape[1:] == self.input_shape[1:] else self.compute_output_shape(data.x.shape)
+        self.loss.targets(data.y, (len(data.x), *shape[1:]), self.dtype)
         if check_finite and data.x.dtype.kind == "f":
             for start in range(0, data.samples, 1024):
                 _check_x_finite(function, data.x[start : start + 1024], start)

@@ -22,7 +22,7 @@ from harness import run_python
 from nets import small
 from processes import fork
 
-from cnnfast import ModelFileError, concurrency, files, load_model, saving
+from cnnfast import ModelFileError, files, load_model, saving
 
 OLD, NEW = (saving.to_bytes(small(seed=seed)) for seed in (0, 1))
 
@@ -195,7 +195,7 @@ finally:
 def test_ctrl_c_at_every_instruction_of_a_save(tmp_path, monkeypatch):
     """It is neither lost nor leaves anything half done: a file is old or new, handler and descriptors are as before."""
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
-    path, own = tmp_path / "m", {files.__file__, concurrency.__file__}
+    path, own = tmp_path / "m", {files.__file__}
     files.write_atomically(path, OLD)
     descriptors = os.listdir("/proc/self/fd")
     before, tracer = signal.signal(signal.SIGINT, signal.default_int_handler), sys.gettrace()

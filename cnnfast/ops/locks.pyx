@@ -1,13 +1,50 @@
-"""Locks that Ctrl-C can't leave held: what takes and gives them is C, and an interrupt comes between Python's instructions.
+"""What keeps a network's weights whole in a training step: locks that Ctrl-C can't leave held, as what takes and gives them is C
+and an interrupt comes between Python's instructions; and blocks that it can't break.
 
 All bookkeeping happens under the GIL. Who waits looks again every 50 us and hears interrupts meanwhile, before it holds
 anything.
 """
 
+import threading
+
 from cpython.exc cimport PyErr_CheckSignals
 
 cdef extern from "unistd.h" nogil:
     int usleep(unsigned int microseconds)
+
+cdef extern from "signal.h" nogil:
+    int SIGINT
+    int send "raise"(int number)
+
+cdef extern from *:
+    """
+    #include <signal.h>
+    static volatile sig_atomic_t cnf_interrupted;
+    static void cnf_note_interrupt(int number) { (void)number; cnf_interrupted = 1; }
+    """
+    ctypedef void (*Handler "PyOS_sighandler_t")(int number)
+    Handler PyOS_setsig(int number, Handler handler)
+    int cnf_interrupted
+    void cnf_note_interrupt(int number)
+
+
+cdef class uninterrupted:
+    """Context manager: holds Ctrl-C back until the block has ended. Only the main thread hears it at all."""
+
+    cdef Handler before
+    cdef bint holds
+
+    def __enter__(self):
+        self.holds = threading.get_ident() == threading.main_thread().ident
+        if self.holds:
+            self.before = PyOS_setsig(SIGINT, cnf_note_interrupt)
+
+    def __exit__(self, *_):
+        if self.holds:
+            PyOS_setsig(SIGINT, self.before)
+            if cnf_interrupted:
+                (&cnf_interrupted)[0] = 0
+                send(SIGINT)
 
 
 cdef int _rest() except -1:
