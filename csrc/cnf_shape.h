@@ -316,7 +316,13 @@ static inline void cnf_conv2d_few_plan(cnf_conv2d_job *job, size_t itemsize, int
       ((strip + (s->k + 1) * columns + product) * itemsize + CNF_STRIP_ROWS * sizeof(void *) + 4095) / 4096 * 4096 + 64;
 }
 
-/* Forward from few channels: windows that overlap are read in the lines they share (conv2d.inc). */
+/* Parts of a sum of so many chunks: wanted for the threads, but each has some chunks. */
+static inline ptrdiff_t cnf_splits(ptrdiff_t wanted, ptrdiff_t chunks) {
+  while (wanted > 1 && wanted * 4 > chunks) wanted /= 2;
+  return wanted;
+}
+
+/* Forward from few channels, and back to the weights: windows that overlap are read in the lines they share (conv2d.inc). */
 static inline int cnf_conv2d_lines(const cnf_conv2d *s) {
   return s->groups == 1 && s->kh * s->kw > 1 && s->kh * s->kw * s->c <= 256 && s->k > 4 && s->ow >= 8 && s->dh == 1 &&
          s->dw == 1 && s->sh <= s->kh && s->sw <= s->kw;
@@ -342,6 +348,22 @@ static inline void cnf_conv2d_lines_plan(cnf_conv2d_job *job, size_t itemsize, i
   job->scratch_bytes = cnf_whole_pages((frame + panel) * itemsize + job->row_chunk * s->ow * sizeof(void *));
 }
 
+/* Bands of output lines, and splits, by the shape alone: both are a summation order. */
+static inline void cnf_conv2d_weight_lines_plan(cnf_conv2d_job *job, size_t itemsize) {
+  const cnf_conv2d *s = &job->shape;
+  const ptrdiff_t most = CNF_STRIP_ROWS / s->ow > 1 ? CNF_STRIP_ROWS / s->ow : 1, weights = s->kh * s->kw * s->c;
+  job->row_chunk = cnf_ceil_div(s->oh, cnf_ceil_div(s->oh, most));
+  job->row_tasks = cnf_ceil_div(s->oh, job->row_chunk);
+  job->col_chunk = s->k;
+  job->col_tasks = 1;
+  job->splits = cnf_splits(16, s->n * job->row_tasks);
+  job->tasks = job->splits;
+  job->shared_bytes = job->splits > 1 ? (size_t)job->splits * weights * s->k * itemsize : 0;
+  const size_t frame = (size_t)(cnf_conv2d_height(s, job->row_chunk) * cnf_conv2d_pitch(s)),
+               panel = (size_t)(job->row_chunk * s->ow) * 3 * 16;
+  job->scratch_bytes = cnf_whole_pages((frame + panel) * itemsize + weights * sizeof(void *));
+}
+
 /* Taps of one axis that reach the inputs in this phase of its stride: backward_input does a phase at a time (conv2d.inc). */
 static inline ptrdiff_t cnf_phase_taps(ptrdiff_t phase, ptrdiff_t k, ptrdiff_t stride, ptrdiff_t dilation) {
   ptrdiff_t count = 0;
@@ -359,6 +381,10 @@ static inline void cnf_conv2d_plan(cnf_conv2d_job *job, int pass, size_t itemsiz
     cnf_conv2d_lines_plan(job, itemsize, workers);
     return;
   }
+  if (pass == CNF_BACKWARD_WEIGHT && cnf_conv2d_lines(s)) {
+    cnf_conv2d_weight_lines_plan(job, itemsize);
+    return;
+  }
   const ptrdiff_t shares = s->groups * cnf_ceil_div(columns, 96); /* so many tasks can the columns make */
   ptrdiff_t rows = pixels, work = 0, heaviest = 1; /* of the row tasks together, in taps, and the most that one has */
   job->splits = 1;
@@ -370,8 +396,7 @@ static inline void cnf_conv2d_plan(cnf_conv2d_job *job, int pass, size_t itemsiz
     job->row_tasks = cnf_ceil_div(taps, cnf_ceil_div(taps, cuts)) * cnf_ceil_div(cg, kc);
     job->col_tasks = cnf_ceil_div(columns, 256);
     const ptrdiff_t tasks = job->row_tasks * job->col_tasks * s->groups, chunks = cnf_ceil_div(pixels, job->row_chunk);
-    ptrdiff_t splits = cnf_ceil_div(16, tasks);
-    while (splits > 1 && splits * 4 > chunks) splits /= 2;
+    const ptrdiff_t splits = cnf_splits(cnf_ceil_div(16, tasks), chunks);
     const ptrdiff_t wanted = cnf_ceil_div(4 * workers, job->row_tasks * s->groups * splits),
                     most = cnf_ceil_div(columns, 128);
     if (workers > 1 && job->col_tasks < wanted) job->col_tasks = wanted < most ? wanted : most;
