@@ -110,7 +110,8 @@ cdef int perform(cnf_conv2d_job *job, int which, int typenum, str func, object n
     cdef const cnf_kernels *table = kernels(typenum)
     cdef cnf_conv2d *s = &job.shape
     cdef size_t itemsize = 8 if typenum == cnp.NPY_DOUBLE else 4
-    cdef double work = 2.0 * s.n * s.oh * s.ow * s.k * s.kh * s.kw * (s.c // s.groups) / 100.0 * (itemsize // 4)
+    cdef double weights = <double>s.k * s.kh * s.kw * (s.c // s.groups), pixels = <double>s.n * s.oh * s.ow
+    cdef double work = weights * (0.02 * pixels + 0.05) * (itemsize // 4)  # the weights of few pixels come from L2 at best
     cdef int most = thread_count(num_threads, 1 << 30, work, func)
     cdef cnf_kernel *kernel
     cdef cnf_kernel *transform = NULL
