@@ -111,7 +111,8 @@ cdef int perform(cnf_conv2d_job *job, int which, int typenum, str func, object n
     cdef cnf_conv2d *s = &job.shape
     cdef size_t itemsize = 8 if typenum == cnp.NPY_DOUBLE else 4
     cdef double weights = <double>s.k * s.kh * s.kw * (s.c // s.groups), pixels = <double>s.n * s.oh * s.ow
-    cdef double work = weights * (0.02 * pixels + 0.05) * (itemsize // 4)  # the weights of few pixels come from L2 at best
+    cdef double maps = pixels * s.k + <double>s.n * s.h * s.w * s.c  # what counts in a depthwise convolution
+    cdef double work = (0.02 * weights * pixels + 0.05 * weights + 0.12 * maps) * (itemsize // 4)
     cdef int most = thread_count(num_threads, 1 << 30, work, func)
     cdef cnf_kernel *kernel
     cdef cnf_kernel *transform = NULL
