@@ -57,4 +57,4 @@ $(BIN)/python:
 	    header = sysconfig.get_path("include") + "/Python.h"; \
 	    os.path.exists(header) or sys.exit("make: no " + header + ": install the Python headers (Debian: python3-dev)")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip 'setuptools>=77' 'cython>=3.1' 'numpy>=2'
+	$(BIN)/python -m pip install --quiet --upgrade pip 'setuptools>=77' 'cython>=3.2' 'numpy>=2'

@@ -17,9 +17,12 @@ COMPILE = [
     "-std=gnu11", "-O2", "-g0", "-ffp-contract=off", "-fno-tree-vectorize", "-fvisibility=hidden", "-fno-math-errno",
     "-Wno-unused-function",
 ]  # fmt: skip
+SMALL = ["-Os"]  # what Cython makes is not where the time goes, and two fifths larger by -O2
+LINK = ["-Wl,-z,relro,-z,now"] if sys.platform == "linux" else []
 OPENMP = "-fopenmp"
 KERNELS = ["csrc/cnf_dispatch.c", "csrc/isa_scalar.c", "csrc/isa_avx2.c", "csrc/isa_avx512.c"]
 OPS = sorted(Path("cnnfast/ops").glob("*.pyx"))
+SHARED = Path("cnnfast/ops/shared.c")  # Cython writes it: what it would else put into every module
 
 PROBE = "#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n"
 
@@ -59,21 +62,22 @@ class BuildExt(build_ext):
 
 
 def extension(path: Path) -> Extension:
-    name = ".".join(path.with_suffix("").parts)
+    is_kernels = path.stem == "cpu"
     return Extension(
-        name,
-        [str(path), *(KERNELS if path.stem == "cpu" else [])],
+        ".".join(path.with_suffix("").parts),
+        [str(path), *(KERNELS if is_kernels else [])],
         include_dirs=["csrc", np.get_include()],
         depends=[str(p) for p in sorted(Path("csrc").iterdir())],
         define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")],
-        extra_compile_args=list(COMPILE),
-        extra_link_args=["-Wl,-z,relro,-z,now"] if sys.platform == "linux" else [],
+        extra_compile_args=[*COMPILE, *([] if is_kernels else SMALL)],
+        extra_link_args=LINK,
     )
 
 
 setup(
     ext_modules=cythonize(
-        [extension(path) for path in OPS],
+        [extension(path) for path in [*OPS, SHARED]],
+        shared_utility_qualified_name="cnnfast.ops.shared",
         compiler_directives={
             "language_level": 3,
             "cdivision": True,
