@@ -337,7 +337,7 @@ static inline ptrdiff_t cnf_conv2d_height(const cnf_conv2d *s, ptrdiff_t lines) 
 static inline void cnf_conv2d_lines_plan(cnf_conv2d_job *job, size_t itemsize, int workers) {
   const cnf_conv2d *s = &job->shape;
   const ptrdiff_t most = CNF_TALL_ROWS / s->ow > 4 ? CNF_TALL_ROWS / s->ow : 4, wanted = cnf_ceil_div(workers, s->n);
-  job->row_tasks = cnf_ceil_div(s->oh, most) > wanted ? cnf_ceil_div(s->oh, most) : wanted;
+  job->row_tasks = cnf_ceil_div(cnf_ceil_div(s->oh, most), wanted) * wanted; /* all workers have as many of one image */
   job->row_chunk = cnf_ceil_div(s->oh, job->row_tasks);
   job->row_tasks = cnf_ceil_div(s->oh, job->row_chunk);
   job->col_chunk = s->k;
