@@ -13,8 +13,6 @@ from setuptools.command.build_ext import build_ext
 
 # The kernels unroll by hand: -O3 makes them larger, not faster.
 COMPILE = ["-std=gnu11", "-O2", "-g0", "-ffp-contract=off", "-fvisibility=hidden", "-fno-math-errno", "-Wno-unused-function"]
-SMALL = ["-Os"]  # what Cython makes is not where the time goes, and two fifths larger by -O2
-LINK = ["-Wl,-z,relro,-z,now"] if sys.platform == "linux" else []
 OPENMP = "-fopenmp"
 KERNELS = ["csrc/cnf_dispatch.c", "csrc/isa_scalar.c", "csrc/isa_avx2.c", "csrc/isa_avx512.c"]
 OPS = sorted(Path("cnnfast/ops").glob("*.pyx"))
@@ -58,15 +56,14 @@ class BuildExt(build_ext):
 
 
 def extension(path: Path) -> Extension:
-    is_kernels = path.stem == "cpu"
     return Extension(
         ".".join(path.with_suffix("").parts),
-        [str(path), *(KERNELS if is_kernels else [])],
+        [str(path), *(KERNELS if path.stem == "cpu" else [])],
         include_dirs=["csrc", np.get_include()],
         depends=[str(p) for p in sorted(Path("csrc").iterdir())],
         define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")],
-        extra_compile_args=[*COMPILE, *([] if is_kernels else SMALL)],
-        extra_link_args=LINK,
+        extra_compile_args=list(COMPILE),
+        extra_link_args=["-Wl,-z,relro,-z,now"] if sys.platform == "linux" else [],
     )
 
 

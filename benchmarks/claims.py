@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 import cnnfast
-from cnnfast import ops
+from cnnfast import groups, ops
 from cnnfast.ops import cpu
 
 from . import machine
@@ -51,10 +51,7 @@ def claims():
                 ("channels last", lambda: ops.conv2d(x, weight, padding=1)))
     yield grouped(x, weight, 4)
     yield grouped(x, weight, 32)
-    deep, heavy = normal(1, 7, 7, 512), normal(3, 3, 512, 512)
-    yield Claim("3 × 3, 512 channels, one image of 7 × 7",
-                ("Winograd", lambda: ops.conv2d(deep, heavy, padding=1, algorithm="winograd")),
-                ("the chosen algorithm", lambda: ops.conv2d(deep, heavy, padding=1)))
+    yield in_groups(normal(16, 224, 224, 3))
     planned, eager = (cnnfast.networks.lenet5((28, 28, 1), 10, 0) for _ in range(2))
     planned.compile("sgd", "mse")
     eager.compile("sgd", "mse", run_eagerly=True)
@@ -78,15 +75,25 @@ def claims():
                 ("2 threads", lambda: ops.conv2d(x, weight, bias, padding=1, num_threads=2)))
 
 
-def grouped(x, weight, groups):
+def grouped(x, weight, count):
     channels = weight.shape[2]
-    mask = np.kron(np.eye(groups), np.ones((channels // groups,) * 2)).astype(np.float32)
+    mask = np.kron(np.eye(count), np.ones((channels // count,) * 2)).astype(np.float32)
     full = weight * mask
-    narrow = np.ascontiguousarray(full[full != 0].reshape(3, 3, groups, channels // groups, channels // groups)
-                                  .transpose(0, 1, 3, 2, 4).reshape(3, 3, channels // groups, channels))  # fmt: skip
-    return Claim(f"the 3 × 3 convolution in {groups} groups",
+    narrow = np.ascontiguousarray(full[full != 0].reshape(3, 3, count, channels // count, channels // count)
+                                  .transpose(0, 1, 3, 2, 4).reshape(3, 3, channels // count, channels))  # fmt: skip
+    return Claim(f"the 3 × 3 convolution in {count} groups",
                  ("as one, the other weights zero", lambda: ops.conv2d(x, full, padding=1, algorithm="direct")),
-                 (f"groups={groups}, 1/{groups} of the products", lambda: ops.conv2d(x, narrow, padding=1, groups=groups)))
+                 (f"groups={count}, 1/{count} of the products", lambda: ops.conv2d(x, narrow, padding=1, groups=count)))
+
+
+def in_groups(x):
+    network, whole = (cnnfast.networks.mobilenet_v2(x.shape[1:], 10, 0) for _ in range(2))
+    most, groups.MOST_BYTES = groups.MOST_BYTES, 1 << 40
+    for _ in range(2):  # then its plan is made
+        whole(x)
+    groups.MOST_BYTES = most
+    return Claim("MobileNet-v2, 16 images of 224 × 224", ("all together", lambda: whole(x)),
+                 ("in groups of images", lambda: network(x)))
 
 
 def by_numpy(x, weight):
