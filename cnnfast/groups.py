@@ -9,13 +9,14 @@ and 19.4, in a fifth of the memory.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from math import prod
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from . import ops
+from .penalties import regularizes_outputs
 from .plans import replayable
 
 if TYPE_CHECKING:
@@ -24,9 +25,14 @@ if TYPE_CHECKING:
 MOST_BYTES = 24 << 20  # of what a layer reads and writes for a group
 
 
-def forward(layers: Sequence[Layer], x: np.ndarray) -> tuple[np.ndarray, int]:
-    """Do inference in groups as far as they are of use; return the maps there, and how many layers made them."""
-    count, size = _front(layers, x.itemsize) if len(x) > 1 else (0, 0)
+def forward(layers: Sequence[Layer], x: np.ndarray, largest: int) -> tuple[np.ndarray, int]:
+    """Do inference in groups as far as they are of use; return the maps there, and how many layers made them.
+
+    `largest` are the largest `maps` of the layers: most batches need no closer look.
+    """
+    if len(x) < 2 or len(x) * largest * x.itemsize < 2 * MOST_BYTES:
+        return x, 0
+    count, size = _front(layers, x.itemsize)
     groups = min(len(x), len(x) * size // MOST_BYTES)
     if groups < 2:
         return x, 0
@@ -43,9 +49,9 @@ def _front(layers: Sequence[Layer], itemsize: int) -> tuple[int, int]:
     """How many layers go in groups, and how many bytes the one with the largest maps reads and writes for an image."""
     most = 0
     for count, layer in enumerate(layers):
-        if not replayable(layer) or any(inner.activity_regularizer is not None for inner in _all(layer)):
+        if not replayable(layer) or regularizes_outputs(layer):
             return count, most  # it may be about the batch
-        size = max(_maps(inner) for inner in _all(layer)) * itemsize
+        size = maps(layer) * itemsize
         most = max(most, size)
         images = max(MOST_BYTES / most, 1) if most else 0
         if itemsize * sum(weight.size for weight in layer.weights) > images * size:
@@ -53,13 +59,7 @@ def _front(layers: Sequence[Layer], itemsize: int) -> tuple[int, int]:
     return len(layers), most
 
 
-def _all(layer: Layer) -> Iterator[Layer]:
-    yield layer
-    for inner in layer.sublayers:
-        yield from _all(inner)
-
-
-def _maps(layer: Layer) -> int:
-    """Numbers that a layer reads and writes for an image; 0 if that was not known when it was built."""
+def maps(layer: Layer) -> int:
+    """Numbers that a layer, or one inside, reads and writes for an image; 0 if that was not known when it was built."""
     shapes = layer.input_shape[1:], layer.output_shape[1:]
-    return sum(prod(size or 0 for size in shape) for shape in shapes)
+    return max([sum(prod(size or 0 for size in shape) for shape in shapes), *map(maps, layer.sublayers)])

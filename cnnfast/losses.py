@@ -70,18 +70,19 @@ class Loss(Configurable):
 
     def reduce(self, losses: np.ndarray, sample_weight: np.ndarray | None) -> tuple[float, np.ndarray]:
         """Return one number and its gradient with respect to each of `losses`."""
-        if sample_weight is not None and sample_weight.ndim < losses.ndim:
-            sample_weight = sample_weight.reshape(sample_weight.shape + (1,) * (losses.ndim - sample_weight.ndim))
+        if sample_weight is not None:
+            shape = sample_weight.shape + (1,) * (losses.ndim - sample_weight.ndim)
+            sample_weight = np.broadcast_to(sample_weight.reshape(shape), losses.shape)
         if self.reduction == "sum":
             scale = 1.0
         elif self.reduction == "sum_over_batch_size" or sample_weight is None:
             scale = 1 / losses.size
         else:
-            scale = 1 / float(np.broadcast_to(sample_weight, losses.shape).sum(dtype=np.float64))
+            scale = 1 / float(sample_weight.sum(dtype=np.float64))
         if sample_weight is None:
             return float(losses.sum(dtype=np.float64)) * scale, np.full_like(losses, scale)
         value = float((losses * sample_weight).sum(dtype=np.float64)) * scale
-        return value, (np.broadcast_to(sample_weight, losses.shape) * scale).astype(losses.dtype)
+        return value, (sample_weight * scale).astype(losses.dtype)
 
 
 class _Elementwise(Loss):
@@ -242,12 +243,11 @@ class SparseCategoricalCrossentropy(_CrossEntropy):
             outside = (y_true < 0) | (y_true >= classes)
             if self.ignore_class is not None:
                 outside &= y_true != self.ignore_class
-            if not outside.any():
-                return y_true.astype(np.int64, copy=False)
-            index = _first(outside)
-            raise ValueError(
-                f"{self.name}: label {y_true[index]} at index {_plain(index)} is outside 0…{classes - 1}"
-            )
+            if outside.any():
+                index = _first(outside)
+                raise ValueError(
+                    f"{self.name}: label {y_true[index]} at index {_plain(index)} is outside 0…{classes - 1}"
+                )
         return y_true.astype(np.int64, copy=False)
 
     def forward(self, y_true: np.ndarray, y_pred: np.ndarray) -> tuple[np.ndarray, Any]:

@@ -181,6 +181,7 @@ class Sequential(Trainer, Layer):
         if self.dtype is not None and self.dtype != dtype:
             raise ValueError(f'layer "{self.name}": dtype {self.dtype} in a network of {dtype}')
         self.dtype, self.input_shape, self.output_shape = dtype, input_shape, shape
+        self._largest_maps = max(map(groups.maps, self._layers))
         return shape
 
     def check_input(self, shape: Shape) -> None:
@@ -202,7 +203,7 @@ class Sequential(Trainer, Layer):
     def forward(self, x: np.ndarray, training: bool = False, logits: bool = False) -> np.ndarray:
         if training and self._block is not None and self._block.grad is None and self._block.is_bound:
             self._block.with_gradients()  # not if this is part of another network now, whose block holds the weights
-        x, done = (x, 0) if training else groups.forward(self._layers[:-1], x)
+        x, done = (x, 0) if training else groups.forward(self._layers[:-1], x, self._largest_maps)
         for layer in self._layers[done:-1]:
             x = layer.forward(x, training)
         last = self._layers[-1]

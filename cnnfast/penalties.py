@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from .layers import Layer
     from .regularizers import Regularizer
 
 _thread = threading.local()
@@ -24,6 +25,11 @@ def noting(penalties: list[np.ndarray] | None) -> Iterator[None]:
         yield
     finally:
         _thread.penalties = before
+
+
+def regularizes_outputs(layer: Layer) -> bool:
+    """Whether a layer, or one inside, adds to the loss for its outputs."""
+    return layer.activity_regularizer is not None or any(map(regularizes_outputs, layer.sublayers))
 
 
 def note(regularizer: Regularizer, y: np.ndarray) -> bool:

@@ -26,6 +26,7 @@ from .losses import Loss
 from .ops.check import any_array
 from .ops.locks import Once, StepLock, uninterrupted
 from .optimizers import Optimizer
+from .penalties import regularizes_outputs
 from .plans import Plans, Step, infer
 from .registry import serialize
 from .scores import Scores
@@ -389,7 +390,7 @@ class Trainer(_Base):
         assert self.dtype is not None
         x, y, w = self._cast("evaluate", batch)
         loss, is_twin = self._loss_on_logits()
-        penalties: list[np.ndarray] | None = [] if _regularizes_outputs(self) else None
+        penalties: list[np.ndarray] | None = [] if regularizes_outputs(self) else None
         with self._lock.reading():
             outputs = infer(self._network, x, is_twin, self.run_eagerly, penalties)
             penalty = sum(p.regularizer(p.data) for p in self.trainable_weights if p.regularizer is not None)
@@ -537,7 +538,7 @@ class Trainer(_Base):
     def _loss_on_logits(self) -> tuple[Loss, bool]:
         """The loss to compute, and whether that is the twin for what goes into the last activation."""
         assert self.loss is not None
-        twin = None if _regularizes_outputs(self._network.layers[-1]) else self.loss.on_logits(self.activation)
+        twin = None if regularizes_outputs(self._network.layers[-1]) else self.loss.on_logits(self.activation)
         return (self.loss, False) if twin is None else (twin, True)
 
     def _predictions(self, outputs: np.ndarray, are_logits: bool) -> np.ndarray:
@@ -545,10 +546,6 @@ class Trainer(_Base):
             return outputs
         assert self.activation is not None
         return self.activation.forward(outputs)
-
-
-def _regularizes_outputs(layer: Layer) -> bool:
-    return layer.activity_regularizer is not None or any(map(_regularizes_outputs, layer.sublayers))
 
 
 def _not_finite(what: str, value: float, where: str, x: np.ndarray, on_nonfinite: str) -> None:

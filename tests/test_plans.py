@@ -229,10 +229,11 @@ def test_memory_is_laid_out_by_liveness():
     chain = [layers.Conv2D(4, 1, activation="relu") for _ in range(40)]
     model = Sequential([layers.Input((128, 128, 4)), *chain], seed=0)
     x = np.zeros((4, 128, 128, 4), np.float32)
-    for _ in range(3):
-        model.predict_on_batch(x)
+    with cnnfast.threads(1):  # each has a workspace
+        for _ in range(3):
+            model.predict_on_batch(x)
     (plan,) = next(iter(model._plans._idle.values()))
-    assert 2 * x.nbytes <= plan.tape.bytes < 20 * x.nbytes
+    assert 2 * x.nbytes <= plan.tape.bytes < 14 * x.nbytes
 
 
 def block(kind, filters=16, size=3):

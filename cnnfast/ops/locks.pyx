@@ -21,11 +21,12 @@ cdef extern from *:
     #include <signal.h>
     static volatile sig_atomic_t cnf_interrupted;
     static void cnf_note_interrupt(int number) { (void)number; cnf_interrupted = 1; }
+    static int cnf_take_interrupt(void) { int noted = cnf_interrupted; cnf_interrupted = 0; return noted; }
     """
     ctypedef void (*Handler "PyOS_sighandler_t")(int number)
     Handler PyOS_setsig(int number, Handler handler)
-    int cnf_interrupted
     void cnf_note_interrupt(int number)
+    int cnf_take_interrupt()
 
 
 cdef class uninterrupted:
@@ -42,8 +43,7 @@ cdef class uninterrupted:
     def __exit__(self, *_):
         if self.holds:
             PyOS_setsig(SIGINT, self.before)
-            if cnf_interrupted:
-                (&cnf_interrupted)[0] = 0
+            if cnf_take_interrupt():
                 send(SIGINT)
 
 
