@@ -15,6 +15,7 @@ typedef struct {
 #define CNF_KERNEL(name) cnf_kernel *name;
 #include "cnf_kernels.inc"
 #undef CNF_KERNEL
+  ptrdiff_t lanes; /* elements of a vector */
 } cnf_kernels;
 
 enum { CNF_SCALAR, CNF_AVX2, CNF_AVX512, CNF_ISA_COUNT };

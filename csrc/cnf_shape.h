@@ -27,7 +27,7 @@ typedef struct cnf_conv2d_job { /* one convolution pass; see conv2d.inc for who 
   double ceiling;                              /* of CNF_CLIP */
   const struct cnf_conv2d_job *before;         /* a 1 x 1 convolution: the depthwise one that makes its x, or NULL */
   int activation;
-  int algorithm;                  /* CNF_DIRECT, CNF_DEPTHWISE, or m of Winograd F(m x m, 3 x 3) */
+  int algorithm;                  /* CNF_DIRECT, planned: or how; CNF_DEPTHWISE, or m of Winograd F(m x m, 3 x 3) */
   int columns_first;              /* Winograd: see wg_columns */
   int transposed;                 /* Winograd backward_input: w is read turned round, channels swapped */
   ptrdiff_t row_chunk, col_chunk; /* how the product is cut into tasks: strip rows, output columns */
@@ -35,8 +35,9 @@ typedef struct cnf_conv2d_job { /* one convolution pass; see conv2d.inc for who 
   void *shared;  /* workspace common to all workers */
   void *scratch; /* workspace of worker i at scratch + i * scratch_bytes */
   size_t shared_bytes, scratch_bytes;
-  ptrdiff_t segment; /* depthwise backward_weight: rows walked together; Winograd: tiles of a block */
-  int ahead;         /* and whether the next ones are fetched meanwhile */
+  ptrdiff_t
+      segment; /* depthwise backward_weight: rows walked together; Winograd: tiles of a block; thin: channels at a time */
+  int ahead;   /* and whether the next ones are fetched meanwhile */
 } cnf_conv2d_job;
 
 #define CNF_SUM_CHUNK 4096 /* elements a task when partial sums are added up */
@@ -59,6 +60,7 @@ static inline ptrdiff_t cnf_most_rows(ptrdiff_t rows, ptrdiff_t shares, int work
 
 enum { CNF_AUTO = -1, CNF_DIRECT = 0, CNF_WINOGRAD = 1 };         /* what a caller may want */
 enum { CNF_WINOGRAD2 = 2, CNF_WINOGRAD4 = 4, CNF_DEPTHWISE = 8 }; /* what else the predicate may choose */
+enum { CNF_LINES = 16, CNF_THIN, CNF_PLANAR };                    /* how a direct pass may be planned: see lines.inc */
 
 static inline int cnf_winograd_fits(const cnf_conv2d *s) {
   return s->kh == 3 && s->kw == 3 && s->sh == 1 && s->sw == 1 && s->dh == 1 && s->dw == 1;
@@ -241,13 +243,17 @@ static inline ptrdiff_t cnf_winograd_tasks(const cnf_conv2d_job *job) {
   return job->columns_first ? groups * cnf_ceil_div(cg, 256) * job->row_tasks : groups * cnf_ceil_div(cg, 16);
 }
 
-/* Backward to the input, stride 1, is the forward pass on dy with the kernel turned round: the same job, seen from there. */
+/* Backward to the input, stride 1, is the forward pass on dy with the kernel turned round: the same shape, seen from there. */
+static inline cnf_conv2d cnf_conv2d_turned(const cnf_conv2d *s) {
+  cnf_conv2d t = *s;
+  t.h = s->oh, t.w = s->ow, t.c = s->k;
+  t.oh = s->h, t.ow = s->w, t.k = s->c;
+  t.pt = (s->kh - 1) * s->dh - s->pt, t.pl = (s->kw - 1) * s->dw - s->pl;
+  return t;
+}
+
 static inline void cnf_conv2d_turn(cnf_conv2d_job *job) {
-  const cnf_conv2d s = job->shape;
-  cnf_conv2d *t = &job->shape;
-  t->h = s.oh, t->w = s.ow, t->c = s.k;
-  t->oh = s.h, t->ow = s.w, t->k = s.c;
-  t->pt = (s.kh - 1) * s.dh - s.pt, t->pl = (s.kw - 1) * s.dw - s.pl;
+  job->shape = cnf_conv2d_turned(&job->shape);
   job->transposed = 1;
 }
 
@@ -322,20 +328,22 @@ static inline ptrdiff_t cnf_splits(ptrdiff_t wanted, ptrdiff_t chunks) {
   return wanted;
 }
 
-/* Forward from few channels, and back to the weights: windows that overlap are read in the lines they share (conv2d.inc). */
+/* Forward from few channels, and back to the weights: windows that overlap are read in the lines they share (lines.inc). */
 static inline int cnf_conv2d_lines(const cnf_conv2d *s) {
   return s->groups == 1 && s->kh * s->kw > 1 && s->kh * s->kw * s->c <= 256 && s->k > 4 && s->ow >= 8 && s->dh == 1 &&
          s->dw == 1 && s->sh <= s->kh && s->sw <= s->kw;
 }
 
-/* Elements of a line, with its frame and a window that a tile may read too much; lines under so many lines of outputs. */
-static inline ptrdiff_t cnf_conv2d_pitch(const cnf_conv2d *s) {
-  return cnf_ceil_div((s->ow * s->sw + s->kw) * s->c, 16) * 16;
+/* Elements of a line of so many channels, with its frame and a window that a tile may read too much; lines under so many
+ * lines of outputs. */
+static inline ptrdiff_t cnf_conv2d_pitch(const cnf_conv2d *s, ptrdiff_t channels) {
+  return cnf_ceil_div((s->ow * s->sw + s->kw) * channels, 16) * 16;
 }
 static inline ptrdiff_t cnf_conv2d_height(const cnf_conv2d *s, ptrdiff_t lines) { return (lines - 1) * s->sh + s->kh; }
 
 static inline void cnf_conv2d_lines_plan(cnf_conv2d_job *job, size_t itemsize, int workers) {
   const cnf_conv2d *s = &job->shape;
+  job->algorithm = CNF_LINES;
   const ptrdiff_t most = CNF_TALL_ROWS / s->ow > 4 ? CNF_TALL_ROWS / s->ow : 4, wanted = cnf_ceil_div(workers, s->n);
   job->row_tasks = cnf_ceil_div(cnf_ceil_div(s->oh, most), wanted) * wanted; /* all workers have as many of one image */
   job->row_chunk = cnf_ceil_div(s->oh, job->row_tasks);
@@ -344,13 +352,14 @@ static inline void cnf_conv2d_lines_plan(cnf_conv2d_job *job, size_t itemsize, i
   job->col_tasks = job->splits = 1;
   job->tasks = s->n * job->row_tasks;
   job->shared_bytes = 0;
-  const size_t frame = (size_t)(cnf_conv2d_height(s, job->row_chunk) * cnf_conv2d_pitch(s)), panel = 256 * 3 * 16;
+  const size_t frame = (size_t)(cnf_conv2d_height(s, job->row_chunk) * cnf_conv2d_pitch(s, s->c)), panel = 256 * 3 * 16;
   job->scratch_bytes = cnf_whole_pages((frame + panel) * itemsize + job->row_chunk * s->ow * sizeof(void *));
 }
 
 /* Bands of output lines, and splits, by the shape alone: both are a summation order. */
 static inline void cnf_conv2d_weight_lines_plan(cnf_conv2d_job *job, size_t itemsize) {
   const cnf_conv2d *s = &job->shape;
+  job->algorithm = CNF_LINES;
   const ptrdiff_t most = CNF_STRIP_ROWS / s->ow > 1 ? CNF_STRIP_ROWS / s->ow : 1, weights = s->kh * s->kw * s->c;
   job->row_chunk = cnf_ceil_div(s->oh, cnf_ceil_div(s->oh, most));
   job->row_tasks = cnf_ceil_div(s->oh, job->row_chunk);
@@ -359,9 +368,125 @@ static inline void cnf_conv2d_weight_lines_plan(cnf_conv2d_job *job, size_t item
   job->splits = cnf_splits(16, s->n * job->row_tasks);
   job->tasks = job->splits;
   job->shared_bytes = job->splits > 1 ? (size_t)job->splits * weights * s->k * itemsize : 0;
-  const size_t frame = (size_t)(cnf_conv2d_height(s, job->row_chunk) * cnf_conv2d_pitch(s)),
+  const size_t frame = (size_t)(cnf_conv2d_height(s, job->row_chunk) * cnf_conv2d_pitch(s, s->c)),
                panel = (size_t)(job->row_chunk * s->ow) * 3 * 16;
   job->scratch_bytes = cnf_whole_pages((frame + panel) * itemsize + weights * sizeof(void *));
+}
+
+/* Few filters would leave most of `lanes` idle: they run along the pixels of a line instead, or where channels are more, along
+ * the terms of a window's lines, back to the weights too (lines.inc). Which is better, hundredths of the lanes in use tell. */
+static inline ptrdiff_t cnf_lanes_used(ptrdiff_t count, ptrdiff_t lanes) {
+  return 100 * count / (cnf_ceil_div(count, lanes) * lanes);
+}
+static inline int cnf_conv2d_shares_lines(const cnf_conv2d *s) {
+  const int plain = s->sh == 1 && s->sw == 1 && s->oh == s->h && s->ow == s->w; /* then nothing is framed */
+  return s->groups == 1 && (s->kh * s->kw > 1 ? s->dh == 1 && s->dw == 1 && s->sh <= s->kh && s->sw <= s->kw
+                                              : plain && s->pt == 0 && s->pl == 0);
+}
+static inline int cnf_conv2d_planar(const cnf_conv2d *s, ptrdiff_t lanes) {
+  return cnf_conv2d_shares_lines(s) && s->kh * s->kw > 1 && s->sw == 1 && s->c <= 4 && 2 * s->k <= lanes &&
+         2 * s->ow >= 3 * lanes && 5 * cnf_lanes_used(s->ow, lanes) >= 8 * cnf_lanes_used(s->k, lanes);
+}
+static inline int cnf_conv2d_thin(const cnf_conv2d *s, ptrdiff_t lanes) {
+  return cnf_conv2d_shares_lines(s) && 2 * s->k <= lanes &&
+         7 * cnf_lanes_used(s->kw * s->c, lanes) >= 10 * cnf_lanes_used(s->k, lanes);
+}
+static inline int cnf_conv2d_weight_thin(const cnf_conv2d *s, ptrdiff_t lanes) {
+  return cnf_conv2d_shares_lines(s) && s->k < 2 * lanes && lanes > 1 &&
+         4 * cnf_lanes_used(s->kw * s->c, lanes) >= 5 * cnf_lanes_used(s->k, lanes);
+}
+
+/* Channels that are framed together, `lines` lines of outputs in 256 KB; with `weights` bytes of weights. */
+static inline ptrdiff_t cnf_thin_channels(const cnf_conv2d *s, ptrdiff_t lines, ptrdiff_t weights, size_t itemsize) {
+  const ptrdiff_t held = weights / (ptrdiff_t)itemsize / (s->kh * s->kw * s->k),
+                  frame = 262144 / (ptrdiff_t)itemsize / ((s->ow * s->sw + s->kw) * cnf_conv2d_height(s, lines));
+  ptrdiff_t most = s->kh * s->kw == 1 || held < frame ? held : frame;
+  if (most < 16) most = 16;
+  return s->c <= most ? s->c : cnf_ceil_div(cnf_ceil_div(s->c, cnf_ceil_div(s->c, most)), 16) * 16;
+}
+
+/* Lines of outputs over a frame of 256 KB, at most `most`. */
+static inline ptrdiff_t cnf_thin_lines(const cnf_conv2d *s, ptrdiff_t channels, ptrdiff_t most, size_t itemsize) {
+  const ptrdiff_t held = 262144 / (ptrdiff_t)itemsize / cnf_conv2d_pitch(s, channels),
+                  lines = held > s->kh ? (held - s->kh) / s->sh + 1 : 1;
+  return lines < most ? lines : most;
+}
+
+/* Tasks: bands of row_chunk output lines of an image, col_chunk of them over a frame; of a plain matrix, rows. */
+static inline void cnf_conv2d_thin_plan(cnf_conv2d_job *job, size_t itemsize, int workers) {
+  const cnf_conv2d *s = &job->shape;
+  job->algorithm = CNF_THIN;
+  const ptrdiff_t channels = job->segment = cnf_thin_channels(s, s->oh < 8 ? s->oh : 8, 24576, itemsize);
+  size_t frame = 0, pointers;
+  job->col_tasks = job->splits = 1;
+  job->shared_bytes = 0;
+  if (s->kh * s->kw == 1) {
+    const ptrdiff_t rows = s->n * s->oh * s->ow;
+    pointers = job->row_chunk = cnf_even_chunk(rows, CNF_TALL_ROWS, workers);
+    job->tasks = job->row_tasks = cnf_ceil_div(rows, job->row_chunk);
+  } else {
+    const ptrdiff_t wanted = workers > 1 ? cnf_ceil_div(4 * workers, s->n) : 1, most = cnf_ceil_div(s->oh, 4);
+    job->row_chunk = cnf_ceil_div(s->oh, wanted < most ? wanted : most);
+    job->row_tasks = cnf_ceil_div(s->oh, job->row_chunk);
+    job->tasks = s->n * job->row_tasks;
+    job->col_chunk = cnf_thin_lines(s, channels, job->row_chunk, itemsize);
+    frame = (size_t)(cnf_conv2d_height(s, job->col_chunk) * cnf_conv2d_pitch(s, channels)) + 16;
+    pointers = job->col_chunk * s->ow;
+  }
+  const size_t panel = (size_t)(s->kh * s->k * cnf_ceil_div(s->kw * channels, 16)) * 16;
+  job->scratch_bytes = cnf_whole_pages((panel + frame) * itemsize + pointers * sizeof(void *));
+}
+
+/* Planes of the channels (each its own lines, in a frame), of the filters, weights in their order, and tables of lanes. */
+static inline ptrdiff_t cnf_planar_pitch(const cnf_conv2d *s) { return cnf_ceil_div(s->ow + s->kw, 16) * 16 + 32; }
+static inline void cnf_conv2d_planar_plan(cnf_conv2d_job *job, size_t itemsize, int workers) {
+  const cnf_conv2d *s = &job->shape;
+  cnf_conv2d_lines_plan(job, itemsize, workers);
+  job->algorithm = CNF_PLANAR;
+  const ptrdiff_t pixels = job->row_chunk * s->ow;
+  const size_t frame = (size_t)(cnf_conv2d_height(s, job->row_chunk) * s->c * cnf_planar_pitch(s) + 64),
+               planes = (size_t)(s->k * cnf_ceil_div(pixels, 16) * 16),
+               weights = (size_t)(s->kh * s->kw * s->c * s->k + 16),
+               tables = (size_t)((s->k * s->k + s->c * s->c) * 16);
+  job->scratch_bytes =
+      cnf_whole_pages((frame + planes + weights + tables) * itemsize + (s->k + pixels) * sizeof(void *));
+}
+
+/* Bands, chunks of channels and splits, by the shape alone. */
+static inline void cnf_conv2d_weight_thin_plan(cnf_conv2d_job *job, size_t itemsize) {
+  const cnf_conv2d *s = &job->shape;
+  const int plain = s->kh * s->kw == 1;
+  const ptrdiff_t least = cnf_ceil_div(CNF_STRIP_ROWS, s->ow) > 8 ? cnf_ceil_div(CNF_STRIP_ROWS, s->ow) : 8,
+                  lines = least < s->oh ? least : s->oh;
+  job->algorithm = CNF_THIN;
+  const ptrdiff_t channels = job->segment = cnf_thin_channels(s, lines, 131072, itemsize);
+  ptrdiff_t bands = cnf_ceil_div(s->n * s->oh * s->ow, CNF_STRIP_ROWS);
+  size_t frame = (size_t)(CNF_STRIP_ROWS + 1) * channels + 48;
+  job->row_chunk = CNF_STRIP_ROWS;
+  job->row_tasks = bands;
+  if (!plain) {
+    const ptrdiff_t fits = cnf_thin_lines(s, channels, lines, itemsize);
+    job->row_chunk = cnf_ceil_div(s->oh, cnf_ceil_div(s->oh, fits));
+    job->row_tasks = cnf_ceil_div(s->oh, job->row_chunk);
+    bands = s->n * job->row_tasks;
+    frame = (size_t)(cnf_conv2d_height(s, job->row_chunk) * cnf_conv2d_pitch(s, channels)) + 48;
+  }
+  job->col_chunk = channels;
+  job->col_tasks = cnf_ceil_div(s->c, channels);
+  job->splits = cnf_splits(cnf_ceil_div(16, job->col_tasks), bands);
+  job->tasks = job->splits * job->col_tasks;
+  job->shared_bytes = job->splits > 1 ? (size_t)job->splits * s->kh * s->kw * s->c * s->k * itemsize : 0;
+  const size_t sums = (size_t)(s->kh * s->kw * channels * s->k);
+  job->scratch_bytes = cnf_whole_pages((frame + sums) * itemsize + s->k * sizeof(void *));
+}
+
+/* Whether backward to the input is done as forward from dy: where that shares lines, and not every output pixel has much to
+ * send to few channels. */
+static inline int cnf_conv2d_turns(const cnf_conv2d *s, ptrdiff_t lanes) {
+  const cnf_conv2d t = cnf_conv2d_turned(s);
+  if (cnf_conv2d_few(s) && s->k >= 12) return 0;
+  return s->sh == 1 && s->sw == 1 && t.pt >= 0 && t.pl >= 0 &&
+         (cnf_conv2d_planar(&t, lanes) || cnf_conv2d_thin(&t, lanes) || cnf_conv2d_lines(&t));
 }
 
 /* Taps of one axis that reach the inputs in this phase of its stride: backward_input does a phase at a time (conv2d.inc). */
@@ -373,8 +498,21 @@ static inline ptrdiff_t cnf_phase_taps(ptrdiff_t phase, ptrdiff_t k, ptrdiff_t s
 
 /* Cuts a pass into tasks and says what workspace it needs. The cuts may follow `workers` where an output's own sum does not
  * cross a task. The splits of backward_weight are a summation order, so they follow the shape alone. */
-static inline void cnf_conv2d_plan(cnf_conv2d_job *job, int pass, size_t itemsize, int workers) {
+static inline void cnf_conv2d_plan(cnf_conv2d_job *job, int pass, size_t itemsize, ptrdiff_t lanes, int workers) {
   const cnf_conv2d *s = &job->shape;
+  job->algorithm = CNF_DIRECT;
+  if (pass == CNF_FORWARD && cnf_conv2d_planar(s, lanes)) {
+    cnf_conv2d_planar_plan(job, itemsize, workers);
+    return;
+  }
+  if (pass == CNF_FORWARD && cnf_conv2d_thin(s, lanes)) {
+    cnf_conv2d_thin_plan(job, itemsize, workers);
+    return;
+  }
+  if (pass == CNF_BACKWARD_WEIGHT && cnf_conv2d_weight_thin(s, lanes)) {
+    cnf_conv2d_weight_thin_plan(job, itemsize);
+    return;
+  }
   const ptrdiff_t kc = 256, columns = (pass == CNF_BACKWARD_INPUT ? s->c : s->k) / s->groups,
                   pixels = s->n * s->oh * s->ow;
   if (pass == CNF_FORWARD && cnf_conv2d_lines(s)) {

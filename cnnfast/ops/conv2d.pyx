@@ -13,7 +13,7 @@ from cnnfast.ops.copy cimport copied
 from cnnfast.ops.cpu cimport (
     CNF_AUTO, CNF_BACKWARD_INPUT, CNF_BACKWARD_WEIGHT, CNF_DEPTHWISE, CNF_DIRECT, CNF_FORWARD, CNF_LINEAR, CNF_RELU, CNF_SIGMOID,
     CNF_SUM_CHUNK, CNF_WINOGRAD, CNF_WINOGRAD4, cnf_conv2d, cnf_conv2d_algorithm, cnf_conv2d_few, cnf_conv2d_few_plan,
-    cnf_conv2d_job, cnf_conv2d_plan, cnf_conv2d_turn, cnf_depthwise_plan, cnf_elementwise, cnf_kernel, cnf_kernels,
+    cnf_conv2d_job, cnf_conv2d_plan, cnf_conv2d_turn, cnf_conv2d_turns, cnf_depthwise_plan, cnf_elementwise, cnf_kernel, cnf_kernels,
     cnf_winograd_fits, cnf_winograd_plan, cnf_winograd_tasks, cnf_winograd_weight_plan, kernels
 )
 from cnnfast.ops.memory cimport Block, block
@@ -116,17 +116,21 @@ cdef int perform(cnf_conv2d_job *job, int which, int typenum, str func, object n
     cdef int most = thread_count(num_threads, 1 << 30, work, func)
     cdef cnf_kernel *kernel
     cdef cnf_kernel *transform = NULL
+    cdef bint turns
     cdef Py_ssize_t sums, shares, times = 1, pieces
     cdef cnf_elementwise many
     cdef Block several
     job.transposed = 0
     job.before = NULL
-    if job.algorithm == CNF_DIRECT and which == CNF_BACKWARD_INPUT and cnf_conv2d_few(s):
+    turns = job.algorithm == CNF_DIRECT and which == CNF_BACKWARD_INPUT and cnf_conv2d_turns(s, table.lanes)
+    if job.algorithm == CNF_DIRECT and which == CNF_BACKWARD_INPUT and not turns and cnf_conv2d_few(s):
         cnf_conv2d_few_plan(job, itemsize, most)
         kernel = table.conv2d_backward_input_few
     elif job.algorithm == CNF_DIRECT:
-        cnf_conv2d_plan(job, which, itemsize, most)
-        if which == CNF_FORWARD:
+        if turns:
+            cnf_conv2d_turn(job)
+        cnf_conv2d_plan(job, CNF_FORWARD if turns else which, itemsize, table.lanes, most)
+        if which == CNF_FORWARD or turns:
             kernel = table.conv2d_direct
         elif which == CNF_BACKWARD_INPUT:
             kernel = table.conv2d_backward_input_direct

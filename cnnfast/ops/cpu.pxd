@@ -105,6 +105,7 @@ cdef extern from "cnf.h" nogil:
         cnf_kernel *adjust_contrast_backward
         cnf_kernel *pad2d
         cnf_kernel *pad2d_backward
+        ptrdiff_t lanes
 
     ctypedef struct cnf_elementwise:
         const void *x
@@ -301,7 +302,8 @@ cdef extern from "cnf.h" nogil:
     bint cnf_depthwise_walks(const cnf_conv2d *s)
     bint cnf_conv2d_few(const cnf_conv2d *s)
     void cnf_conv2d_few_plan(cnf_conv2d_job *job, size_t itemsize, int workers)
-    void cnf_conv2d_plan(cnf_conv2d_job *job, int which, size_t itemsize, int workers)
+    void cnf_conv2d_plan(cnf_conv2d_job *job, int which, size_t itemsize, ptrdiff_t lanes, int workers)
+    bint cnf_conv2d_turns(const cnf_conv2d *s, ptrdiff_t lanes)
 
 # The kernels of the ISA in force, for NPY_FLOAT or NPY_DOUBLE.
 cdef const cnf_kernels *kernels(int typenum) noexcept nogil

@@ -21,7 +21,7 @@ from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy
 
 from cnnfast.ops.cpu cimport (
-    CNF_BACKWARD_INPUT, CNF_CLIP, CNF_FORWARD, CNF_LINEAR, CNF_RELU, cnf_conv2d_job, cnf_conv2d_plan, cnf_depthwise_plan,
+    CNF_BACKWARD_INPUT, CNF_CLIP, CNF_DIRECT, CNF_FORWARD, CNF_LINEAR, CNF_RELU, cnf_conv2d_job, cnf_conv2d_plan, cnf_depthwise_plan,
     cnf_depthwise_walks, cnf_dropout, cnf_elementwise, cnf_kernel, cnf_kernels, cnf_norm, cnf_pad2d_job, cnf_pool2d_job,
     cnf_random, kernels
 )
@@ -272,7 +272,7 @@ cdef class Tape:
                 return 0
             if conv.transposed or conv.x != pad.y or conv.w == pad.y:
                 return 0
-            if not _is_framed(pad, conv.shape.n, conv.shape.h, conv.shape.w, conv.shape.c):
+            if conv.shape.kh * conv.shape.kw == 1 or not _is_framed(pad, conv.shape.n, conv.shape.h, conv.shape.w, conv.shape.c):
                 return 0
         if not readers or (source >= 0 and self.arena.freed[source][0] + REST <= readers[-1]):
             return 0
@@ -316,7 +316,7 @@ cdef class Tape:
             if self._is(i, table.depthwise_backward_input):
                 cnf_depthwise_plan(&job, CNF_BACKWARD_INPUT, itemsize)
             else:
-                cnf_conv2d_plan(&job, CNF_BACKWARD_INPUT, itemsize, entry.workers)
+                cnf_conv2d_plan(&job, CNF_BACKWARD_INPUT, itemsize, table.lanes, entry.workers)
         if job.scratch_bytes > (<cnf_conv2d_job *>entry.job).scratch_bytes or job.tasks < 1:
             return 0
         job.y = pad.y
@@ -407,7 +407,7 @@ cdef class Tape:
             return 0
         conv = <cnf_conv2d_job *>self.roll.entries[j].job
         if conv.x != first.y or conv.shape.kh * conv.shape.kw * conv.shape.sh * conv.shape.sw * conv.shape.groups != 1 \
-                or conv.shape.pt or conv.shape.pl or conv.col_tasks != 1 or conv.residual == first.y:
+                or conv.shape.pt or conv.shape.pl or conv.col_tasks != 1 or conv.algorithm != CNF_DIRECT or conv.residual == first.y:
             return 0
         if conv.shape.n != first.shape.n or conv.shape.oh != first.shape.oh or conv.shape.ow != first.shape.ow \
                 or conv.shape.h != conv.shape.oh or conv.shape.w != conv.shape.ow or conv.shape.c != first.shape.k:

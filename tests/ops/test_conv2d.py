@@ -168,6 +168,18 @@ SHAPES = [
     Case((1, 9, 23, 1), (5, 5, 1, 6), padding=((0, 3), (4, 1))),
     Case((3, 8, 33, 5), (2, 4, 5, 50), stride=(2, 3)),
     Case((1, 20, 9, 28), (3, 3, 28, 33), padding=2),
+    Case((2, 9, 19, 70), (3, 3, 70, 5), padding=1),  # few filters: the lanes run along the lines
+    Case((1, 14, 40, 131), (3, 5, 131, 3), stride=(1, 2), padding=((1, 0), (3, 1))),  # some channels at a time
+    Case((1, 12, 13, 200), (2, 2, 200, 4)),  # lines read where they lie
+    Case((1, 20, 3, 400), (3, 1, 400, 6)),
+    Case((1, 5, 7, 1000), (1, 1, 1000, 7)),  # a plain matrix
+    Case((3, 16, 15, 90), (1, 1, 90, 2)),
+    Case((1, 11, 12, 24), (3, 3, 24, 20), padding=1),  # few filters for the weights' gradient
+    Case((3, 17, 37, 1), (5, 5, 1, 6), padding=2),  # few of both: the lanes run along the pixels
+    Case((1, 60, 33, 3), (3, 4, 3, 8), stride=(2, 1), padding=((0, 2), (3, 0))),
+    Case((1, 12, 29, 4), (1, 3, 4, 1)),
+    Case((2, 17, 9, 48), (3, 3, 48, 7), padding=1),  # the gradient of the input has few channels to start from
+    Case((2, 9, 10, 2), (3, 3, 2, 40), padding=1),  # or few to go to
 ]
 
 
@@ -378,6 +390,10 @@ BITS = [
     Case((1, 56, 56, 16), (3, 3, 16, 16), padding="same"),
     Case((3, 40, 21, 2), (5, 3, 2, 20), stride=(3, 1), padding=2),
     Case((2, 64, 40, 3), (3, 3, 3, 300), padding=1),  # few input channels: bands of rows that share output rows
+    Case((5, 30, 23, 70), (3, 3, 70, 5), padding=1),  # few filters, some channels at a time
+    Case((3, 40, 21, 300), (3, 5, 300, 3), stride=(2, 1), padding=2),
+    Case((3, 15, 15, 900), (1, 1, 900, 6)),
+    Case((3, 40, 37, 2), (5, 3, 2, 5), padding=2),
     Case((2, 12, 13, 40), (3, 3, 40, 100), padding=1),  # up to 3 threads each transform all tiles, 5 share them
 ]
 
@@ -531,14 +547,22 @@ def test_non_finite_values_reach_the_windows_that_hold_them(isa, algorithm, valu
 
 
 @pytest.mark.parametrize("activation", [None, "relu", "sigmoid"])
-@pytest.mark.parametrize("algorithm", ["direct", "winograd", "depthwise"])
-def test_padding_is_skipped(isa, algorithm, activation, rng):
+@pytest.mark.parametrize(
+    "case, algorithm",
+    [
+        (Case((1, 14, 14, 16), (3, 3, 16, 16), 1, 1), "direct"),
+        (Case((1, 14, 14, 16), (3, 3, 16, 16), 1, 1), "winograd"),
+        (Case((1, 14, 14, 16), (3, 3, 1, 16), 1, 1, 1, 16), "auto"),
+        (Case((1, 14, 14, 3), (3, 3, 3, 33), 1, 1), "direct"),  # few channels, few filters, either way
+        (Case((1, 14, 14, 33), (3, 3, 33, 3), 1, 1), "direct"),
+        (Case((1, 14, 27, 2), (3, 3, 2, 3), 1, 1), "direct"),
+    ],
+    ids=repr,
+)
+def test_padding_is_skipped(isa, case, algorithm, activation, rng):
     """A weight that is infinite meets padding: it adds nothing there, whichever algorithm runs."""
-    case = Case((1, 14, 14, 16), (3, 3, 16, 16), 1, 1)
-    if algorithm == "depthwise":
-        case, algorithm = Case((1, 14, 14, 16), (3, 3, 1, 16), 1, 1, 1, 16), "auto"
     x, weight, bias, dy = case.data(lambda shape: integers(rng, shape) + np.float32(0.5))
-    weight[0, 0, 0, 5], weight[2, 1, 0, 7] = np.inf, np.nan
+    weight[0, 0, 0, case.cout // 3], weight[2, 1, 0, case.cout // 2] = np.inf, np.nan
     for name in ("forward", "input"):
         with np.errstate(invalid="ignore"):
             expected = case.passes(ref, x, weight, bias, dy, activation)[name]()
@@ -602,6 +626,8 @@ def test_fused_activation_is_the_activation(isa, rng):
 FINISHED = [  # direct over several cuts, thin, Winograd of both sizes, depthwise, grouped
     (Case((2, 9, 8, 40), (3, 3, 40, 50), 2, 1), {}),
     (Case((2, 7, 7, 5), (3, 3, 5, 3)), {}),
+    (Case((2, 9, 8, 130), (3, 5, 130, 3), 1, 1), {}),
+    (Case((2, 9, 26, 2), (3, 5, 2, 3), 1, 1), {}),
     (Case((1, 13, 13, 40), (3, 3, 40, 33), 1, 1), {"algorithm": "winograd"}),
     (Case((1, 9, 9, 8), (3, 3, 8, 8), 1, 1), {"algorithm": "winograd", "precision": "strict"}),
     (Case((2, 11, 9, 37), (3, 3, 1, 37), 1, 1, 1, 37), {}),

@@ -73,11 +73,12 @@ def calls(rng, dtype):
     yield "dense_backward_input", (dy, weight[0, 0]), {}
     yield "dense_backward_weight", (x, dy), {}
     yield "dense_backward_bias", (dy,), {}
+    many, dmany = integers(rng, (2, 32, 32, 2), dtype), integers(rng, (2, 32, 32, 3), dtype)  # pixels enough for several sums
     yield "conv2d", (x, weight, bias, 1, 1), {}
     yield "conv2d_backward_input", (dy, weight, x.shape, 1, 1), {}
+    yield "conv2d_backward_input", (many, integers(rng, (3, 3, 2, 2), dtype), (2, 64, 64, 2), 2, 1), {}
     yield "conv2d_backward_weight", (x, dy, weight.shape, 1, 1), {}
     yield "conv2d_backward_bias", (dy,), {}
-    many, dmany = integers(rng, (2, 32, 32, 2), dtype), integers(rng, (2, 32, 32, 3), dtype)  # pixels enough for several sums
     yield "conv2d_backward_weight", (many, dmany, (1, 1, 2, 3)), {}
     for precision in ("default", "strict"):
         winograd = dict(algorithm="winograd", precision=precision)
