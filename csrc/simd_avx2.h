@@ -155,6 +155,8 @@ INLINE double cnf_hmax_f64(__m256d a) {
 
 #define v_load(p) I(loadu)(p)
 #define v_store(p, a) I(storeu)(p, a)
+#define v_stream(p, a) I(stream)(p, a) /* past the caches; p is aligned */
+#define v_fence() _mm_sfence()
 #define v_load_n(p, n) I(maskload)(p, CNF_MASK(n))
 #define v_load_or(p, n, a) I(blendv)(a, v_load_n(p, n), CNF_MASK_AS_V(n))
 #define v_keep_n(a, n) I (and)(a, CNF_MASK_AS_V(n))

@@ -65,6 +65,8 @@ INLINE void cnf_store_words512(uint32_t *p, __m512i a, __m512i b, __m512i c, __m
 
 #define v_load(p) I(loadu)(p)
 #define v_store(p, a) I(storeu)(p, a)
+#define v_stream(p, a) I(stream)(p, a) /* past the caches; p is aligned */
+#define v_fence() _mm_sfence()
 #define v_load_n(p, n) I(maskz_loadu)(CNF_MASK(n), p)
 #define v_load_or(p, n, a) I(mask_loadu)(a, CNF_MASK(n), p)
 #define v_if_above(p, least, a) I(maskz_mov)(CNF_ABOVE(p, least), a)

@@ -76,6 +76,8 @@
 #undef v_store
 #undef v_store_i32_n
 #undef v_store_n
+#undef v_stream
+#undef v_fence
 #undef v_store_u8_n
 #undef v_sub
 #undef v_zero

@@ -21,8 +21,8 @@ from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy
 
 from cnnfast.ops.cpu cimport (
-    CNF_BACKWARD_INPUT, CNF_CLIP, CNF_DIRECT, CNF_FORWARD, CNF_LINEAR, CNF_RELU, cnf_conv2d_job, cnf_conv2d_plan, cnf_depthwise_plan,
-    cnf_depthwise_walks, cnf_dropout, cnf_elementwise, cnf_kernel, cnf_kernels, cnf_norm, cnf_pad2d_job, cnf_pool2d_job,
+    CNF_BACKWARD_INPUT, CNF_CLIP, CNF_DIRECT, CNF_FORWARD, CNF_LINEAR, CNF_RELU, cnf_conv2d_job, cnf_conv2d_plan,
+    cnf_depthwise_plan, cnf_depthwise_walks, cnf_dropout, cnf_elementwise, cnf_kernel, cnf_kernels, cnf_norm, cnf_pad2d_job, cnf_pool2d_job,
     cnf_random, kernels
 )
 from cnnfast.ops.memory cimport REST, Arena, allocate_from, empty
@@ -407,7 +407,8 @@ cdef class Tape:
             return 0
         conv = <cnf_conv2d_job *>self.roll.entries[j].job
         if conv.x != first.y or conv.shape.kh * conv.shape.kw * conv.shape.sh * conv.shape.sw * conv.shape.groups != 1 \
-                or conv.shape.pt or conv.shape.pl or conv.col_tasks != 1 or conv.algorithm != CNF_DIRECT or conv.residual == first.y:
+                or conv.shape.pt or conv.shape.pl or conv.col_tasks != 1 or conv.algorithm != CNF_DIRECT \
+                or conv.residual == first.y:
             return 0
         if conv.shape.n != first.shape.n or conv.shape.oh != first.shape.oh or conv.shape.ow != first.shape.ow \
                 or conv.shape.h != conv.shape.oh or conv.shape.w != conv.shape.ow or conv.shape.c != first.shape.k:

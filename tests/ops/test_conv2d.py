@@ -429,6 +429,21 @@ def test_same_bits_for_any_batch_split(isa, case, dtype, rng):
             assert_same_bits(op(argument[start:stop]), whole[start:stop])
 
 
+@pytest.mark.parametrize("case", [Case((2, 330, 330, 3), (3, 3, 3, 64), 1, 1), Case((2, 330, 330, 64), (1, 1, 64, 64))], ids=repr)
+def test_large_results_have_the_bits_of_small_ones(isa, case, rng):
+    """From 48 MB on results are written past the caches."""
+    x, weight, bias, dy = case.data(lambda shape: rng.normal(size=shape).astype(np.float32))
+
+    def forward(x):
+        return ops.conv2d(x, weight, bias, *case.geometry, activation="relu")
+
+    def backward(dy):
+        return ops.conv2d_backward_input(dy, weight, (len(dy), *case.x_shape[1:]), *case.geometry)
+
+    for op, argument in (forward, x), (backward, dy):
+        assert_same_bits(op(argument), np.concatenate([op(argument[:1]), op(argument[1:])]))
+
+
 @pytest.mark.parametrize("precision", ["default", "strict"])
 def test_winograd_has_the_same_bits_whatever_is_shared(isa, precision, rng):
     """Few tiles are transformed by all or for all, the weights of more by all, those of many for all; one tile not finite."""
