@@ -481,12 +481,12 @@ static inline void cnf_conv2d_weight_thin_plan(cnf_conv2d_job *job, size_t items
 }
 
 /* Whether backward to the input is done as forward from dy: where that shares lines, and not every output pixel has much to
- * send to few channels. */
+ * send to few channels, nor are the weights many to turn for each band of lines. */
 static inline int cnf_conv2d_turns(const cnf_conv2d *s, ptrdiff_t lanes) {
   const cnf_conv2d t = cnf_conv2d_turned(s);
   if (cnf_conv2d_few(s) && s->k >= 12) return 0;
   return s->sh == 1 && s->sw == 1 && t.pt >= 0 && t.pl >= 0 &&
-         (cnf_conv2d_planar(&t, lanes) || cnf_conv2d_thin(&t, lanes) || cnf_conv2d_lines(&t));
+         (cnf_conv2d_planar(&t, lanes) || cnf_conv2d_thin(&t, lanes) || (cnf_conv2d_lines(&t) && t.k <= 256));
 }
 
 /* Taps of one axis that reach the inputs in this phase of its stride: backward_input does a phase at a time (conv2d.inc). */
