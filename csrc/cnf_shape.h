@@ -328,10 +328,17 @@ static inline ptrdiff_t cnf_splits(ptrdiff_t wanted, ptrdiff_t chunks) {
   return wanted;
 }
 
+/* Whether windows can be read in the lines they share (lines.inc); those of one pixel, where the pixels are the rows of a plain
+ * matrix. */
+static inline int cnf_conv2d_shares_lines(const cnf_conv2d *s) {
+  const int plain = s->sh == 1 && s->sw == 1 && s->oh == s->h && s->ow == s->w; /* then nothing is framed */
+  return s->groups == 1 && (s->kh * s->kw > 1 ? s->dh == 1 && s->dw == 1 && s->sh <= s->kh && s->sw <= s->kw
+                                              : plain && s->pt == 0 && s->pl == 0);
+}
+
 /* Forward from few channels, and back to the weights: windows that overlap are read in the lines they share (lines.inc). */
 static inline int cnf_conv2d_lines(const cnf_conv2d *s) {
-  return s->groups == 1 && s->kh * s->kw > 1 && s->kh * s->kw * s->c <= 256 && s->k > 4 && s->ow >= 8 && s->dh == 1 &&
-         s->dw == 1 && s->sh <= s->kh && s->sw <= s->kw;
+  return cnf_conv2d_shares_lines(s) && s->kh * s->kw > 1 && s->kh * s->kw * s->c <= 256 && s->k > 4 && s->ow >= 8;
 }
 
 /* Elements of a line of so many channels, with its frame and a window that a tile may read too much; lines under so many
@@ -377,11 +384,6 @@ static inline void cnf_conv2d_weight_lines_plan(cnf_conv2d_job *job, size_t item
  * the terms of a window's lines, back to the weights too (lines.inc). Which is better, hundredths of the lanes in use tell. */
 static inline ptrdiff_t cnf_lanes_used(ptrdiff_t count, ptrdiff_t lanes) {
   return 100 * count / (cnf_ceil_div(count, lanes) * lanes);
-}
-static inline int cnf_conv2d_shares_lines(const cnf_conv2d *s) {
-  const int plain = s->sh == 1 && s->sw == 1 && s->oh == s->h && s->ow == s->w; /* then nothing is framed */
-  return s->groups == 1 && (s->kh * s->kw > 1 ? s->dh == 1 && s->dw == 1 && s->sh <= s->kh && s->sw <= s->kw
-                                              : plain && s->pt == 0 && s->pl == 0);
 }
 static inline int cnf_conv2d_planar(const cnf_conv2d *s, ptrdiff_t lanes) {
   return cnf_conv2d_shares_lines(s) && s->kh * s->kw > 1 && s->sw == 1 && s->c <= 4 && 2 * s->k <= lanes &&
