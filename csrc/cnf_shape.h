@@ -336,9 +336,11 @@ static inline int cnf_conv2d_shares_lines(const cnf_conv2d *s) {
                                               : plain && s->pt == 0 && s->pl == 0);
 }
 
-/* Forward from few channels, and back to the weights: windows that overlap are read in the lines they share (lines.inc). */
-static inline int cnf_conv2d_lines(const cnf_conv2d *s) {
-  return cnf_conv2d_shares_lines(s) && s->kh * s->kw > 1 && s->kh * s->kw * s->c <= 256 && s->k > 4 && s->ow >= 8;
+/* Forward from few channels, and back to the weights: windows that overlap are read in the lines they share (lines.inc). Lines
+ * of few outputs make small tiles: forward, to copy windows is less work unless they are high. */
+static inline int cnf_conv2d_lines(const cnf_conv2d *s, int pass) {
+  const ptrdiff_t least = pass == CNF_BACKWARD_WEIGHT || s->kh >= 5 ? 4 : 8;
+  return cnf_conv2d_shares_lines(s) && s->kh * s->kw > 1 && s->kh * s->kw * s->c <= 256 && s->k > 4 && s->ow >= least;
 }
 
 /* Elements of a line of so many channels, with its frame and a window that a tile may read too much; lines under so many
@@ -488,7 +490,8 @@ static inline int cnf_conv2d_turns(const cnf_conv2d *s, ptrdiff_t lanes) {
   const cnf_conv2d t = cnf_conv2d_turned(s);
   if (cnf_conv2d_few(s) && s->k >= 12) return 0;
   return s->sh == 1 && s->sw == 1 && t.pt >= 0 && t.pl >= 0 &&
-         (cnf_conv2d_planar(&t, lanes) || cnf_conv2d_thin(&t, lanes) || (cnf_conv2d_lines(&t) && t.k <= 256));
+         (cnf_conv2d_planar(&t, lanes) || cnf_conv2d_thin(&t, lanes) ||
+          (cnf_conv2d_lines(&t, CNF_FORWARD) && t.k <= 256));
 }
 
 /* Taps of one axis that reach the inputs in this phase of its stride: backward_input does a phase at a time (conv2d.inc). */
@@ -517,11 +520,11 @@ static inline void cnf_conv2d_plan(cnf_conv2d_job *job, int pass, size_t itemsiz
   }
   const ptrdiff_t kc = 256, columns = (pass == CNF_BACKWARD_INPUT ? s->c : s->k) / s->groups,
                   pixels = s->n * s->oh * s->ow;
-  if (pass == CNF_FORWARD && cnf_conv2d_lines(s)) {
+  if (pass == CNF_FORWARD && cnf_conv2d_lines(s, pass)) {
     cnf_conv2d_lines_plan(job, itemsize, workers);
     return;
   }
-  if (pass == CNF_BACKWARD_WEIGHT && cnf_conv2d_lines(s)) {
+  if (pass == CNF_BACKWARD_WEIGHT && cnf_conv2d_lines(s, pass)) {
     cnf_conv2d_weight_lines_plan(job, itemsize);
     return;
   }
@@ -573,7 +576,7 @@ static inline void cnf_conv2d_plan(cnf_conv2d_job *job, int pass, size_t itemsiz
   job->col_tasks = cnf_ceil_div(columns, job->col_chunk);
   job->tasks = job->row_tasks * job->col_tasks * s->groups * job->splits;
   const size_t strip = (size_t)(job->row_chunk + 1) * (kc + 16), panel = (size_t)kc * 3 * 16;
-  const size_t pointers = (size_t)(job->row_chunk > kc ? job->row_chunk : kc);
+  const size_t pointers = (size_t)(job->row_chunk > kc ? job->row_chunk : kc) + 4 * (size_t)(job->row_chunk + 1);
   job->scratch_bytes = ((strip + panel) * itemsize + pointers * sizeof(void *) + 4095) / 4096 * 4096 + 64;
 }
 
