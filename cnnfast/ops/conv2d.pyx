@@ -120,7 +120,7 @@ cdef int perform(cnf_conv2d_job *job, int which, int typenum, str func, object n
     cdef Py_ssize_t sums, shares, times = 1, pieces
     cdef cnf_elementwise many
     cdef Block several
-    job.transposed = 0
+    job.transposed = job.ahead = 0
     job.before = NULL
     turns = job.algorithm == CNF_DIRECT and which == CNF_BACKWARD_INPUT and cnf_conv2d_turns(s, table.lanes)
     if job.algorithm == CNF_DIRECT and which == CNF_BACKWARD_INPUT and not turns and cnf_conv2d_few(s):

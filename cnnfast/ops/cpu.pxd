@@ -247,7 +247,7 @@ cdef extern from "cnf.h" nogil:
         const void *residual
         double ceiling
         const cnf_conv2d_job *before
-        int activation, algorithm, transposed
+        int activation, algorithm, transposed, ahead
         ptrdiff_t tasks, splits, row_chunk, col_tasks
         void *shared
         void *scratch

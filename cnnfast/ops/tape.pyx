@@ -188,6 +188,26 @@ cdef class Tape:
                 self._feed_conv(i, kernels(typenum), 8 if typenum == cnp.NPY_DOUBLE else 4)
             for i in range(self.roll.count):
                 self._go_back(i, kernels(typenum))
+            self._foresee(kernels(typenum), 8 if typenum == cnp.NPY_DOUBLE else 4)
+
+    cdef int _foresee(self, const cnf_kernels *table, Py_ssize_t itemsize) except -1:
+        """Weights that are more than a last level of cache holds come from memory in every run: they are fetched early."""
+        cdef cnf_conv2d_job *conv
+        cdef cnf_kernel *kernel
+        cdef Py_ssize_t i
+        cdef dict weights = {}
+        cdef list jobs = []
+        for i in range(self.roll.count):
+            kernel = self.roll.entries[i].kernel
+            conv = <cnf_conv2d_job *>self.roll.entries[i].job
+            if kernel == NULL or not (kernel == table.conv2d_direct or kernel == table.winograd2 or kernel == table.winograd4):
+                continue
+            weights[<size_t>conv.w] = conv.shape.kh * conv.shape.kw * conv.shape.c // conv.shape.groups * conv.shape.k
+            jobs.append(i)
+        if sum(weights.values()) * itemsize > 1 << 24:
+            for i in jobs:
+                (<cnf_conv2d_job *>self.roll.entries[i].job).ahead = 1
+        return 0
 
     cdef Py_ssize_t _next(self, Py_ssize_t i) noexcept:
         i += 1
