@@ -11,8 +11,10 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
-# The kernels unroll by hand: -O3 makes them larger, not faster.
-COMPILE = ["-std=gnu11", "-O2", "-g0", "-ffp-contract=off", "-fvisibility=hidden", "-fno-math-errno", "-Wno-unused-function"]
+# The kernels unroll by hand: -O3 makes them larger, not faster. What only checks and plans is made small. Nobody unwinds.
+COMPILE = ["-std=gnu11", "-g0", "-ffp-contract=off", "-fvisibility=hidden", "-fno-math-errno", "-Wno-unused-function",
+           "-fno-asynchronous-unwind-tables"]  # fmt: skip
+LINK = ["-Wl,-z,relro,-z,now,-z,noseparate-code"]  # no page of padding for each kind of section
 OPENMP = "-fopenmp"
 KERNELS = ["csrc/cnf_dispatch.c", "csrc/isa_scalar.c", "csrc/isa_avx2.c", "csrc/isa_avx512.c"]
 OPS = sorted(Path("cnnfast/ops").glob("*.pyx"))
@@ -56,14 +58,15 @@ class BuildExt(build_ext):
 
 
 def extension(path: Path) -> Extension:
+    kernels = path.stem == "cpu"  # they keep their names, for profilers
     return Extension(
         ".".join(path.with_suffix("").parts),
-        [str(path), *(KERNELS if path.stem == "cpu" else [])],
+        [str(path), *(KERNELS if kernels else [])],
         include_dirs=["csrc", np.get_include()],
         depends=[str(p) for p in sorted(Path("csrc").iterdir())],
         define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")],
-        extra_compile_args=list(COMPILE),
-        extra_link_args=["-Wl,-z,relro,-z,now"] if sys.platform == "linux" else [],
+        extra_compile_args=[*COMPILE, "-O2" if kernels else "-Os"],
+        extra_link_args=[*LINK, *([] if kernels else ["-Wl,-s"])] if sys.platform == "linux" else [],
     )
 
 

@@ -1,12 +1,10 @@
 /* Which kernels this CPU can run. Scalar always exists; an ISA counts only if the OS saves its registers (XCR0). */
 #include "cnf.h"
 
-#define CNF_TABLES(isa) extern const cnf_kernels cnf_kernels_f32_##isa, cnf_kernels_f64_##isa;
-CNF_TABLES(scalar)
+extern const cnf_kernels cnf_kernels_f32_scalar, cnf_kernels_f64_scalar;
 #if defined(__x86_64__)
 #include <cpuid.h>
-CNF_TABLES(avx2)
-CNF_TABLES(avx512)
+extern const cnf_kernels cnf_kernels_f32_avx2, cnf_kernels_f64_avx2, cnf_kernels_f32_avx512;
 #endif
 
 const char *const cnf_isa_names[CNF_ISA_COUNT] = {"scalar", "avx2", "avx512"};
@@ -21,7 +19,7 @@ const cnf_kernels *const cnf_table[CNF_ISA_COUNT][CNF_DTYPE_COUNT] = {
     [CNF_SCALAR] = {&cnf_kernels_f32_scalar, &cnf_kernels_f64_scalar},
 #if defined(__x86_64__)
     [CNF_AVX2] = {&cnf_kernels_f32_avx2, &cnf_kernels_f64_avx2},
-    [CNF_AVX512] = {&cnf_kernels_f32_avx512, &cnf_kernels_f64_avx512},
+    [CNF_AVX512] = {&cnf_kernels_f32_avx512, &cnf_kernels_f64_avx2},
 #endif
 };
 

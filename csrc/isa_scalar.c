@@ -1,7 +1,7 @@
 /* Portable kernels: one lane a vector. Always present; every other ISA is tested against them. */
 #include "isa.h"
 #if defined(__GNUC__) && !defined(__clang__) /* 12: a tile that sums up rows, vectorised, reads a row beyond the last */
-#pragma GCC optimize("no-tree-vectorize")
+#pragma GCC optimize("no-tree-vectorize", "Os")
 #endif
 #define CNF_ELEM 32
 #include "simd_scalar.h"

@@ -49,6 +49,15 @@ assert cli.main(["predict", "m.cnnfast", "digit.png"]) == 1
     assert "Pillow" in child.stderr and "pip install" in child.stderr
 
 
+@linux
+def test_it_is_five_megabytes_at_most():
+    """What is installed: the package's folder without what it is compiled from."""
+    sources = {".c", ".h", ".pyx", ".pxd", ".pyc"}
+    files = [p for p in Path(cnnfast.__file__).parent.rglob("*") if p.is_file() and p.suffix not in sources]
+    assert {p.stem.split(".")[0] for p in files} >= {"cpu", "conv2d", "training", "train-images-idx3-ubyte"}
+    assert sum(p.stat().st_size for p in files) <= 5_000_000
+
+
 def test_importing_costs_at_most_two_fifths_of_numpy():
     """30 ms where NumPy takes 75: CPU time beside CPU time, so that a slow or busy machine is so for both. The best of 10."""
     code = """

@@ -149,7 +149,10 @@ def test_every_kernel_runs_and_is_right(isa, dtype, rng):
 def test_the_list_is_the_table():
     names = cpu.kernel_names()
     assert len(set(names)) == len(names) > 0
-    tables = [cpu.kernel_addresses(isa, dtype) for isa in cpu.available_isas() for dtype in ("float32", "float64")]
+    isas = cpu.available_isas()
+    tables = [cpu.kernel_addresses(isa, dtype) for isa in isas for dtype in ("float32", "float64")]
+    if "avx512" in isas:
+        assert tables.pop() == cpu.kernel_addresses("avx2", "float64")
     addresses = [address for table in tables for address in table.values()]
     assert all(addresses) and len(set(addresses)) == len(tables) * len(names)
 
