@@ -35,8 +35,8 @@ typedef struct cnf_conv2d_job { /* one convolution pass; see conv2d.inc for who 
   void *shared;  /* workspace common to all workers */
   void *scratch; /* workspace of worker i at scratch + i * scratch_bytes */
   size_t shared_bytes, scratch_bytes;
-  ptrdiff_t
-      segment; /* depthwise backward_weight: rows walked together; Winograd: tiles of a block; thin: channels at a time */
+  ptrdiff_t segment; /* depthwise backward_weight: rows walked together; Winograd: tiles of a
+                        block; thin: channels at a time */
   int ahead; /* whether what comes next is fetched meanwhile: those rows; weights, where a plan foresees that they are far */
 } cnf_conv2d_job;
 
@@ -293,6 +293,7 @@ static inline void cnf_depthwise_plan(cnf_conv2d_job *job, int pass, size_t item
     job->row_tasks = cnf_ceil_div(height, fits > least ? fits : least);
     job->row_chunk = cnf_ceil_div(height, job->row_tasks);
     blocks = s->n * job->row_tasks;
+    job->ahead = s->sh > 1 && (s->n * s->h * s->w + rows * s->ow) * s->c * (ptrdiff_t)itemsize > 1 << 24;
   }
   const ptrdiff_t wanted = weight && job->ahead ? 1 : cnf_ceil_div(16, blocks);
   job->col_tasks = parts < 1 ? 1 : parts < wanted ? parts : wanted;

@@ -429,7 +429,13 @@ def test_same_bits_for_any_batch_split(isa, case, dtype, rng):
             assert_same_bits(op(argument[start:stop]), whole[start:stop])
 
 
-@pytest.mark.parametrize("case", [Case((2, 330, 330, 3), (3, 3, 3, 64), 1, 1), Case((2, 330, 330, 64), (1, 1, 64, 64))], ids=repr)
+LARGE = [
+    Case((2, 330, 330, 3), (3, 3, 3, 64), 1, 1), Case((2, 330, 330, 64), (1, 1, 64, 64)),
+    Case((2, 330, 330, 64), (3, 3, 1, 64), 1, 1, groups=64), Case((2, 330, 330, 64), (3, 3, 1, 64), 2, 1, groups=64),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", LARGE, ids=repr)
 def test_large_results_have_the_bits_of_small_ones(isa, case, rng):
     """From 48 MB on results are written past the caches."""
     x, weight, bias, dy = case.data(lambda shape: rng.normal(size=shape).astype(np.float32))
