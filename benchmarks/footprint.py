@@ -88,7 +88,7 @@ def installed_bytes(name, seen=None):
     except importlib.metadata.PackageNotFoundError:
         files, requires = [], []
     if name == "cnnfast":  # built in place: what a wheel holds
-        files = [f for f in (crew.ROOT / "cnnfast").rglob("*") if f.suffix not in (".c", ".pyx", ".h")]
+        files = [f for f in (crew.ROOT / "cnnfast").rglob("*") if f.suffix not in (".c", ".pyx", ".pxd", ".h")]
         requires = requires or ["safetensors", "tqdm"]
     seen[name] = sum(f.stat().st_size for f in files if f.is_file() and f.suffix != ".pyc")
     for requirement in requires:
