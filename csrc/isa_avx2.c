@@ -12,9 +12,6 @@
 #include "bodies.inc"
 #include "simd_undef.h"
 #undef CNF_ELEM
-#if defined(__GNUC__) && !defined(__clang__) /* float64 is there to check by */
-#pragma GCC optimize("Os")
-#endif
 #define CNF_ELEM 64
 #include "simd_avx2.h"
 #include "bodies.inc"

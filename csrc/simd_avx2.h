@@ -193,10 +193,17 @@ INLINE double cnf_hmax_f64(__m256d a) {
 #define CNF_ROWS_2 6
 #define CNF_ROWS_3 4
 /* clang-format off */
+#if CNF_ELEM == 32
 #define CNF_TILES(X) \
   X(1, 1) X(2, 1) X(4, 1) X(6, 1) X(8, 1) X(10, 1) X(12, 1) \
   X(1, 2) X(2, 2) X(3, 2) X(4, 2) X(5, 2) X(6, 2) \
   X(1, 3) X(2, 3) X(3, 3) X(4, 3)
+#else
+#define CNF_TILES(X) \
+  X(1, 1) X(2, 1) X(4, 1) X(6, 1) X(8, 1) X(10, 1) X(12, 1) \
+  X(1, 2) X(2, 2) X(4, 2) X(6, 2) \
+  X(1, 3) X(2, 3) X(4, 3)
+#endif
 /* clang-format on */
 
 /* Winograd's products: every number of rows, so that none is computed in vain; channels a tile of backward_weight. */
