@@ -230,6 +230,24 @@ def test_constants_pass_no_gradient(rng):
     assert np.isfinite(dx).all()
 
 
+@pytest.mark.parametrize("activation", [None, "relu"])
+def test_large_maps_have_the_bits_of_small_ones(isa, activation, rng):
+    """From 24 MB on they are written past the caches, if they begin at a cache line."""
+    x, dy, weight, bias = batch(rng, (4, 240, 240, 32), np.float32)
+    room = np.empty(x.size + 32, np.float32)
+    first = -room.ctypes.data % 64 // 4
+    outs = [room[start : start + x.size].reshape(x.shape) for start in (first, first + 1)]
+    mean, var = ops.batch_norm_stats(x)
+    whole, shifted = (
+        ops.batch_norm(x, mean, var, weight, bias, activation=activation, out=out, num_threads=2).copy() for out in outs
+    )
+    assert_same_bits(whole, shifted)
+    whole, shifted = (
+        ops.batch_norm_backward(dy, x, mean, var, weight, out=(out, None, None), num_threads=2)[0].copy() for out in outs
+    )
+    assert_same_bits(whole, shifted)
+
+
 @pytest.mark.parametrize("shape", [(2000, 40), (9, 33, 21, 3), (40, 2, 700)])
 def test_same_bits_for_any_threads_and_batch(threads, shape, rng):
     x, dy, weight, bias = batch(rng, shape, np.float32)
