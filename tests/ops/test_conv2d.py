@@ -180,6 +180,11 @@ SHAPES = [
     Case((1, 12, 29, 4), (1, 3, 4, 1)),
     Case((2, 17, 9, 48), (3, 3, 48, 7), padding=1),  # the gradient of the input has few channels to start from
     Case((2, 9, 10, 2), (3, 3, 2, 40), padding=1),  # or few to go to
+    Case((2, 9, 13, 12), (5, 5, 12, 20), padding=((2, 0), (1, 0))),  # wide windows: their lines are shared, ...
+    Case((2, 12, 26, 40), (5, 5, 20, 34), padding=1, groups=2),
+    Case((1, 12, 23, 30), (7, 6, 30, 17), stride=2, padding=2),  # ... in several cuts ...
+    Case((1, 9, 20, 84), (7, 7, 84, 18)),  # ... of less than a kernel row; ...
+    Case((2, 3, 20, 80), (7, 5, 80, 17), padding=((3, 3), (0, 0))),  # ... there are cuts that lie in the padding
 ]
 
 
@@ -229,6 +234,7 @@ REAL = [
     Case((2, 5, 5, 512), (3, 3, 512, 8)),  # n = 4608
     Case((8, 57, 55, 1), (3, 3, 1, 3)),  # n = 25080 for the weights' gradient
     Case((2, 8, 8, 40), (1, 1, 40, 100)),
+    Case((1, 12, 30, 96), (5, 5, 96, 24)),  # n = 2400, 480 terms together
     Case((3, 20, 20, 24), (5, 5, 1, 24), padding=2, groups=24),
     Case((2, 15, 15, 12), (7, 7, 3, 16), stride=2, padding=3, groups=4, data_format="channels_first"),
 ]
@@ -394,6 +400,8 @@ BITS = [
     Case((3, 40, 21, 300), (3, 5, 300, 3), stride=(2, 1), padding=2),
     Case((3, 15, 15, 900), (1, 1, 900, 6)),
     Case((3, 40, 37, 2), (5, 3, 2, 5), padding=2),
+    Case((3, 13, 40, 28), (5, 5, 28, 40), padding=2),
+    Case((2, 20, 24, 64), (5, 5, 32, 48), padding=1, groups=2),
     Case((2, 12, 13, 40), (3, 3, 40, 100), padding=1),  # up to 3 threads each transform all tiles, 5 share them
 ]
 
@@ -577,6 +585,7 @@ def test_non_finite_values_reach_the_windows_that_hold_them(isa, algorithm, valu
         (Case((1, 14, 14, 3), (3, 3, 3, 33), 1, 1), "direct"),  # few channels, few filters, either way
         (Case((1, 14, 14, 33), (3, 3, 33, 3), 1, 1), "direct"),
         (Case((1, 14, 27, 2), (3, 3, 2, 3), 1, 1), "direct"),
+        (Case((1, 8, 40, 40), (5, 5, 20, 24), 1, 2, 1, 2), "direct"),  # wide windows
     ],
     ids=repr,
 )
@@ -653,6 +662,7 @@ FINISHED = [  # direct over several cuts, thin, Winograd of both sizes, depthwis
     (Case((1, 9, 9, 8), (3, 3, 8, 8), 1, 1), {"algorithm": "winograd", "precision": "strict"}),
     (Case((2, 11, 9, 37), (3, 3, 1, 37), 1, 1, 1, 37), {}),
     (Case((1, 6, 5, 24), (1, 1, 12, 40), 1, 0, 1, 2), {}),
+    (Case((1, 8, 26, 60), (5, 5, 30, 24), 1, 1, 1, 2), {}),
 ]
 
 
