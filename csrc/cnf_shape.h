@@ -432,7 +432,8 @@ static inline int cnf_conv2d_planar(const cnf_conv2d *s, ptrdiff_t lanes) {
          2 * s->ow >= 3 * lanes && 5 * cnf_lanes_used(s->ow, lanes) >= 8 * cnf_lanes_used(s->k, lanes);
 }
 static inline int cnf_conv2d_thin(const cnf_conv2d *s, ptrdiff_t lanes) {
-  return cnf_conv2d_shares_lines(s) && 2 * s->k <= lanes &&
+  const int tiny = s->kh * s->kw > 1 && s->oh * s->ow < 12; /* maps: each would have the weights packed for it */
+  return cnf_conv2d_shares_lines(s) && 2 * s->k <= lanes && !tiny &&
          7 * cnf_lanes_used(s->kw * s->c, lanes) >= 10 * cnf_lanes_used(s->k, lanes);
 }
 static inline int cnf_conv2d_weight_thin(const cnf_conv2d *s, ptrdiff_t lanes) {
