@@ -12,10 +12,10 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 # The kernels unroll by hand: -O3 makes them larger, not faster. What only checks and plans is made small. Nobody unwinds.
+# Some Pythons add a stack protector: 53 KB, and other code than what is measured.
 COMPILE = ["-std=gnu11", "-g0", "-ffp-contract=off", "-fvisibility=hidden", "-fno-math-errno", "-Wno-unused-function",
-           "-fno-asynchronous-unwind-tables"]  # fmt: skip
+           "-fno-asynchronous-unwind-tables", "-fno-stack-protector"]  # fmt: skip
 LINK = ["-Wl,-z,relro,-z,now,-z,noseparate-code"]  # no page of padding for each kind of section
-LINK += [] if os.environ.get("CNNFAST_SYMBOLS") else ["-Wl,-s"]  # a profiler wants the names: 0.1 MB of 5
 OPENMP = "-fopenmp"
 KERNELS = ["csrc/cnf_dispatch.c", "csrc/isa_scalar.c", "csrc/isa_avx2.c", "csrc/isa_avx512.c"]
 OPS = sorted(Path("cnnfast/ops").glob("*.pyx"))
@@ -59,7 +59,7 @@ class BuildExt(build_ext):
 
 
 def extension(path: Path) -> Extension:
-    kernels = path.stem == "cpu"
+    kernels = path.stem == "cpu"  # they keep their names, for profilers
     return Extension(
         ".".join(path.with_suffix("").parts),
         [str(path), *(KERNELS if kernels else [])],
@@ -67,7 +67,7 @@ def extension(path: Path) -> Extension:
         depends=[str(p) for p in sorted(Path("csrc").iterdir())],
         define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")],
         extra_compile_args=[*COMPILE, "-O2" if kernels else "-Os"],
-        extra_link_args=[*LINK] if sys.platform == "linux" else [],
+        extra_link_args=[*LINK, *([] if kernels else ["-Wl,-s"])] if sys.platform == "linux" else [],
     )
 
 
