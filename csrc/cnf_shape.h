@@ -337,25 +337,32 @@ static inline void cnf_inside(ptrdiff_t count, ptrdiff_t s, ptrdiff_t p, ptrdiff
   *b = room < 0 ? 0 : room / s + 1 < count ? room / s + 1 : count;
 }
 
+/* Pairs of one of `count` windows and one of its taps that do not lie in the padding: of one axis, tap t of window o is at
+ * origin + o * step + t * tap_step of `size` positions. */
+static inline ptrdiff_t cnf_unpadded(ptrdiff_t count, ptrdiff_t step, ptrdiff_t origin, ptrdiff_t taps,
+                                     ptrdiff_t tap_step, ptrdiff_t size) {
+  ptrdiff_t sum = 0;
+  for (ptrdiff_t t = 0, a, b; t < taps; t++) {
+    cnf_inside(count, step, -(origin + t * tap_step), 1, 0, size, &a, &b);
+    if (a < 0) a = 0;
+    if (b > a) sum += b - a;
+  }
+  return sum;
+}
+
+/* Whether windows are of several pixels, in lines without gaps. */
+static inline int cnf_conv2d_overlaps(const cnf_conv2d *s) {
+  return s->kh * s->kw > 1 && s->dh == 1 && s->dw == 1 && s->sh <= s->kh && s->sw <= s->kw;
+}
+
 /* Whether windows can be read in the lines they share (lines.inc); those of one pixel, where the pixels are the rows of a plain
  * matrix. */
 static inline int cnf_conv2d_shares_lines(const cnf_conv2d *s) {
   const int plain = s->sh == 1 && s->sw == 1 && s->oh == s->h && s->ow == s->w; /* then nothing is framed */
-  return s->groups == 1 && (s->kh * s->kw > 1 ? s->dh == 1 && s->dw == 1 && s->sh <= s->kh && s->sw <= s->kw
-                                              : plain && s->pt == 0 && s->pl == 0);
+  return s->groups == 1 && (s->kh * s->kw > 1 ? cnf_conv2d_overlaps(s) : plain && s->pt == 0 && s->pl == 0);
 }
 
 #define CNF_LINE_TERMS 512 /* terms that a tile sums before it stores, where strips are lines */
-
-/* Pairs of an output column and a tap that lie in the padding. */
-static inline ptrdiff_t cnf_padded_columns(const cnf_conv2d *s) {
-  ptrdiff_t sum = s->kw * s->ow;
-  for (ptrdiff_t t = 0, a, b; t < s->kw; t++) {
-    cnf_inside(s->ow, s->sw, s->pl - t * s->dw, 1, 0, s->w, &a, &b);
-    sum -= b > (a > 0 ? a : 0) ? b - (a > 0 ? a : 0) : 0;
-  }
-  return sum;
-}
 
 /* Forward, and back to the weights from few channels: windows that overlap are read in the lines they share (lines.inc). Lines
  * of few outputs make small tiles: forward, to copy windows is less work unless they are high. Wide windows are read so from
@@ -364,11 +371,10 @@ static inline ptrdiff_t cnf_padded_columns(const cnf_conv2d *s) {
 static inline int cnf_conv2d_lines(const cnf_conv2d *s, int pass) {
   const ptrdiff_t least = pass == CNF_BACKWARD_WEIGHT || s->kh >= 5 ? 4 : 8, cg = s->c / s->groups,
                   kg = s->k / s->groups;
-  if (s->kh * s->kw == 1 || s->dh > 1 || s->dw > 1 || s->sh > s->kh || s->sw > s->kw || kg <= 4 || s->ow < least)
-    return 0;
+  if (!cnf_conv2d_overlaps(s) || kg <= 4 || s->ow < least) return 0;
   if (s->groups == 1 && s->kh * s->kw * s->c <= 256) return 1;
   return pass == CNF_FORWARD && s->kw >= 5 && s->kw * cg >= 48 && s->sw * cg <= 128 && kg <= 128 &&
-         11 * cnf_padded_columns(s) <= s->kw * s->ow;
+         11 * cnf_unpadded(s->ow, s->sw, -s->pl, s->kw, 1, s->w) >= 10 * s->kw * s->ow;
 }
 
 /* The cuts of their reduction: kernel rows that are summed together; of one row, taps. */
