@@ -3,6 +3,11 @@ cimport numpy as cnp
 # A new C-contiguous array from the pool (contents undefined). Raises NumPy's MemoryError text if there is no memory.
 cdef cnp.ndarray empty(int ndim, const cnp.npy_intp *shape, int typenum)
 
+cdef struct cnf_span:        # a block's life: what it covers of an arena, and by a clock when it was taken and given back
+    size_t begin, end
+    Py_ssize_t taken, freed  # freed: -1 if never
+    size_t own               # where it would begin if no two blocks had an address in common
+
 # Memory that one recording has for itself: what is freed is used again, lowest first, so that its size is the most that was
 # in use at one time. Reserved as addresses, touched as needed.
 cdef class Arena:
@@ -10,16 +15,16 @@ cdef class Arena:
     cdef readonly size_t size      # bytes that were in use at most
     cdef size_t reserved, advised  # addresses; those of them that are to be large pages
     cdef list holes                # [begin, end) below `size`, in order
-    cdef list resting              # freed lately: jobs that are neighbours don't share memory, so that they can be fused
-    cdef list freed                # (clock, begin, end) of all that was given back
-    cdef const Py_ssize_t *clock   # what `freed` notes
+    cdef cnf_span *spans           # of all that was ever taken, in that order
+    cdef Py_ssize_t count, room
+    cdef const Py_ssize_t *clock
     cdef bint open
     cdef void *take(self, size_t size) except? NULL
     cdef int give(self, void *data, size_t size) except -1
     cdef int close(self) except -1
+    cdef int shrink(self) except -1
+    cdef size_t _find(self, size_t size) except? 0
     cdef int _add_hole(self, size_t begin, size_t end) except -1
-
-cdef Py_ssize_t REST  # jobs for which an arena's memory rests after it was freed
 
 # What this thread allocates comes from `arena` instead of the pool; None ends that.
 cdef void allocate_from(Arena arena) noexcept

@@ -4,7 +4,7 @@ Blocks are kept by size class, a bounded total of them; all bookkeeping happens 
 
 cimport cython
 cimport numpy as cnp
-from libc.stdlib cimport free
+from libc.stdlib cimport free, realloc
 
 cnp.import_array()
 
@@ -46,7 +46,6 @@ cdef size_t HUGE = 2 << 20     # a large page
 cdef size_t SMALL = 16 << 10   # NumPy's own allocator serves these well
 cdef size_t LIMIT = 1 << 30    # bytes kept for reuse
 cdef size_t kept = 0
-REST = 6
 cdef dict shelves = {}         # size class -> list of free addresses
 
 
@@ -61,7 +60,7 @@ cdef size_t size_class(size_t size) noexcept nogil:
 cdef class Arena:
     def __cinit__(self):
         cdef size_t start, size = <size_t>1 << 36
-        self.holes, self.resting, self.freed, self.open = [], [], [], True
+        self.holes, self.open = [], True
         while size >= <size_t>1 << 26:  # addresses may be rationed (RLIMIT_AS)
             self.base = <char *>cnf_reserve(size)
             if self.base != NULL:
@@ -74,17 +73,30 @@ cdef class Arena:
         raise MemoryError("Unable to reserve addresses")
 
     def __dealloc__(self):
+        free(self.spans)
         if self.base != NULL:
             cnf_release(self.base, self.reserved)
 
     cdef void *take(self, size_t size) except? NULL:
-        cdef Py_ssize_t i
-        cdef size_t begin, end
-        cdef size_t whole
+        cdef cnf_span *grown
+        cdef size_t begin
         size = (size + 63) // 64 * 64
-        while self.resting and (self.clock == NULL or self.resting[0][0] + REST <= self.clock[0]):
-            _, begin, end = self.resting.pop(0)
-            self._add_hole(begin, end)
+        if self.count == self.room:
+            grown = <cnf_span *>realloc(self.spans, (self.room * 2 + 64) * sizeof(cnf_span))
+            if grown == NULL:
+                raise MemoryError(f"Unable to allocate {_human(size)}")
+            self.spans, self.room = grown, self.room * 2 + 64
+        begin = self._find(size)
+        self.spans[self.count] = cnf_span(begin, begin + size, self.clock[0] if self.clock != NULL else 0, -1, 0)
+        if self.count:
+            self.spans[self.count].own = self.spans[self.count - 1].own + (
+                self.spans[self.count - 1].end - self.spans[self.count - 1].begin)
+        self.count += 1
+        return self.base + begin
+
+    cdef size_t _find(self, size_t size) except? 0:
+        cdef Py_ssize_t i
+        cdef size_t begin, end, whole
         for i in range(len(self.holes)):
             begin, end = self.holes[i]
             if end - begin >= size:
@@ -92,7 +104,7 @@ cdef class Arena:
                     del self.holes[i]
                 else:
                     self.holes[i] = begin + size, end
-                return self.base + begin
+                return begin
         begin = self.size
         if self.holes and self.holes[-1][1] == self.size:  # the last hole grows
             begin = self.holes.pop()[0]
@@ -103,15 +115,17 @@ cdef class Arena:
         if self.size > 2 * HUGE and whole > self.advised:
             cnf_huge(self.base + self.advised, whole - self.advised)
             self.advised = whole
-        return self.base + begin
+        return begin
 
     cdef int give(self, void *data, size_t size) except -1:
-        cdef size_t begin = <char *>data - self.base, end = begin + (size + 63) // 64 * 64
+        cdef size_t begin = <char *>data - self.base
+        cdef Py_ssize_t i
         if not self.open:
             return 0
-        freed = (self.clock[0] if self.clock != NULL else 0, begin, end)
-        self.freed.append(freed)
-        self.resting.append(freed)
+        for i in range(self.count - 1, -1, -1):
+            if self.spans[i].begin == begin and self.spans[i].freed < 0:
+                self.spans[i].freed = self.clock[0] if self.clock != NULL else 0
+                return self._add_hole(begin, self.spans[i].end)
         return 0
 
     cdef int _add_hole(self, size_t begin, size_t end) except -1:
@@ -130,10 +144,14 @@ cdef class Arena:
         return 0
 
     cdef int close(self) except -1:
-        """Nothing more is taken or reused; what was never used goes back."""
-        cdef size_t kept = (self.size + 4095) // 4096 * 4096
+        """Nothing more is taken, or used again when it is given back."""
         self.open = False
         self.clock = NULL
+        return 0
+
+    cdef int shrink(self) except -1:
+        """What is not in use goes back."""
+        cdef size_t kept = (self.size + 4095) // 4096 * 4096
         cnf_release(self.base + kept, self.reserved - kept)
         self.reserved = kept
         if kept == 0:

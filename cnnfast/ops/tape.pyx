@@ -1,9 +1,8 @@
 """What a thread's ops run, written down once and run again: no Python between them, and memory of its own.
 
 Every op ends in `threads.run`, which does tasks of a job: a kernel and a plain struct of shapes and pointers. A `Tape` keeps
-copies of these, in order, while the ops compute as always. All they allocate meanwhile comes from the tape's arena, where
-blocks are used again as soon as they are free, so its layout is what liveness allows. Running the tape repeats the very same
-kernel calls on the very same addresses: the same bits as the ops.
+copies of these, in order, while the ops compute as always. All they allocate meanwhile comes from the tape's arena. Running
+the tape repeats the very same kernel calls: the same bits as the ops.
 
 Only what runs by kernels is repeated. What an op or a layer computes in another way (a copy into another layout, NumPy)
 says so by `not_replayable`, and then the tape is of no use.
@@ -13,19 +12,23 @@ convolution in it, a depthwise convolution and the 1x1 convolution after it, wha
 residual, ReLU), what follows batch norm, and going back through a ReLU. A map that only the next job reads is then never
 written. The joint kernels have the bits of the separate ones, save that a frame's zeros times an infinite weight are NaN and
 a convolution's own padding is not.
+
+While jobs are joined, every block has addresses of its own, which nothing lies at, so that only what they name decides. Then
+memory is laid out anew, by which jobs name a block still: as little of it as possible, for what is used again at once is in
+the caches (mobilenet_v2, one image: 30 MB as recorded, 7 laid out anew; with 32 images 1.13 times as fast).
 """
 
 cimport cython
 cimport numpy as cnp
-from libc.stdlib cimport free, malloc, realloc
-from libc.string cimport memcpy
+from libc.stdlib cimport free, malloc, qsort, realloc
+from libc.string cimport memcpy, memmove
 
 from cnnfast.ops.cpu cimport (
     CNF_BACKWARD_INPUT, CNF_CLIP, CNF_DIRECT, CNF_FORWARD, CNF_LINEAR, CNF_RELU, cnf_conv2d_job, cnf_conv2d_plan,
     cnf_depthwise_plan, cnf_depthwise_walks, cnf_dropout, cnf_elementwise, cnf_kernel, cnf_kernels, cnf_norm, cnf_pad2d_job,
     cnf_pool2d_job, cnf_random, kernels
 )
-from cnnfast.ops.memory cimport REST, Arena, allocate_from, empty
+from cnnfast.ops.memory cimport Arena, allocate_from, cnf_span, empty
 from cnnfast.ops.threads cimport cnf_work, execute, listen, unrepeatable, was_unrepeatable
 
 cnp.import_array()
@@ -35,9 +38,24 @@ cdef extern from *:
     static _Thread_local void *cnf_tape_open;
     static void cnf_open_tape(void *tape) { cnf_tape_open = tape; }
     static void *cnf_opened_tape(void) { return cnf_tape_open; }
+    /* Addresses that no pointer has: as numbers they are no sizes, as doubles no numbers. */
+    #define CNF_NOWHERE ((size_t)(0x7ff5 * (UINT64_C(1) << 48)))
     """
+    const size_t CNF_NOWHERE
     void cnf_open_tape(void *tape) nogil
     void *cnf_opened_tape() nogil
+
+cdef int _largest_first(const void *a, const void *b) noexcept nogil:
+    """What stays where it is comes first of all."""
+    cdef const cnf_span *x = (<const cnf_span **>a)[0]
+    cdef const cnf_span *y = (<const cnf_span **>b)[0]
+    cdef size_t m = x.end - x.begin, n = y.end - y.begin
+    if (x.freed < 0) != (y.freed < 0):
+        return -1 if x.freed < 0 else 1
+    if m != n:
+        return -1 if m > n else 1
+    return -1 if x.own < y.own else x.own > y.own
+
 
 cdef struct Roll:
     cnf_work *entries
@@ -173,22 +191,136 @@ cdef class Tape:
     # --- fusion ------------------------------------------------------------------------------------------------------
 
     def fuse(self):
-        """Join neighbouring jobs, once everything is recorded."""
+        """Join neighbouring jobs, once everything is recorded, and lay out memory for what is left."""
+        cdef cnf_span **placed = NULL
+        if self.arena.count and sizeof(size_t) == 8:
+            placed = <cnf_span **>malloc(2 * self.arena.count * sizeof(placed[0]))
+        if placed == NULL:
+            return  # it is of use as it is
+        try:
+            self._spread()
+            self._join(kernels(cnp.NPY_FLOAT), 4)
+            self._join(kernels(cnp.NPY_DOUBLE), 8)
+        finally:
+            self._settle(placed)
+            free(placed)
+
+    cdef int _join(self, const cnf_kernels *table, Py_ssize_t itemsize) except -1:
         cdef Py_ssize_t i
-        cdef int typenum
-        for typenum in (cnp.NPY_FLOAT, cnp.NPY_DOUBLE):
-            for i in range(self.roll.count):
-                self._take_frame(i, kernels(typenum))
-                self._leave_frame(i, kernels(typenum), 8 if typenum == cnp.NPY_DOUBLE else 4)
-            for i in range(self.roll.count):
-                self._finish_norm(i, kernels(typenum))
-            for i in range(self.roll.count):
-                self._finish_conv(i, kernels(typenum), 8 if typenum == cnp.NPY_DOUBLE else 4)
-            for i in range(self.roll.count):
-                self._feed_conv(i, kernels(typenum), 8 if typenum == cnp.NPY_DOUBLE else 4)
-            for i in range(self.roll.count):
-                self._go_back(i, kernels(typenum))
-            self._foresee(kernels(typenum), 8 if typenum == cnp.NPY_DOUBLE else 4)
+        for i in range(self.roll.count):
+            self._take_frame(i, table)
+            self._leave_frame(i, table, itemsize)
+        for i in range(self.roll.count):
+            self._finish_norm(i, table)
+        for i in range(self.roll.count):
+            self._finish_conv(i, table, itemsize)
+        for i in range(self.roll.count):
+            self._feed_conv(i, table)
+        for i in range(self.roll.count):
+            self._go_back(i, table)
+        return self._foresee(table, itemsize)
+
+    cdef int _spread(self) except -1:
+        """Give every block addresses of its own."""
+        cdef size_t *words
+        cdef size_t at, k
+        cdef cnf_span *span
+        cdef Py_ssize_t i, n
+        for i in range(self.roll.count):
+            words = <size_t *>self.roll.entries[i].job
+            for k in range(self.roll.entries[i].size // sizeof(size_t)):
+                at = words[k] - <size_t>self.arena.base
+                if at >= self.arena.size:
+                    continue
+                for n in range(self.arena.count - 1, -1, -1):
+                    span = &self.arena.spans[n]
+                    if span.taken <= i and (span.freed > i or span.freed < 0) and span.begin <= at < span.end:
+                        words[k] = CNF_NOWHERE + span.own + (at - span.begin)
+                        break
+        return 0
+
+    cdef int _settle(self, cnf_span **placed) except -1:
+        """Give blocks that jobs still name the lowest addresses that are free from the first such job to the last, large blocks
+        first. What was never given back is in somebody's hands and stays."""
+        cdef Py_ssize_t i, n, at, count = 0, blocks = self.arena.count
+        cdef cnf_span *spans = self.arena.spans
+        cdef cnf_span *span
+        cdef size_t size, begin
+        for n in range(blocks):
+            spans[n].taken = -1 if spans[n].freed < 0 else self.roll.count
+        for i in range(self.roll.count):
+            if self.roll.entries[i].kernel != NULL:
+                self._live(i, <size_t *>self.roll.entries[i].job, self.roll.entries[i].size)
+                if self._has_before(i):
+                    self._live(i, <size_t *>(<cnf_conv2d_job *>self.roll.entries[i].job).before, sizeof(cnf_conv2d_job))
+        for n in range(blocks):
+            placed[blocks + n] = &spans[n]
+        qsort(placed + blocks, blocks, sizeof(placed[0]), _largest_first)
+        self.arena.size = 0
+        for n in range(blocks, 2 * blocks):
+            span = placed[n]
+            if span.taken == self.roll.count:
+                continue  # nobody names it
+            size, begin, at = span.end - span.begin, 0, 0
+            if span.freed < 0:
+                begin = span.begin
+            else:
+                for i in range(count):
+                    if placed[i].begin >= begin + size:
+                        break
+                    if placed[i].freed < 0 or (placed[i].taken <= span.freed and span.taken <= placed[i].freed):
+                        begin = max(begin, placed[i].end)
+            while at < count and placed[at].begin < begin:
+                at += 1
+            memmove(placed + at + 1, placed + at, (count - at) * sizeof(placed[0]))
+            placed[at] = span
+            count += 1
+            span.begin, span.end = begin, begin + size
+            self.arena.size = max(self.arena.size, span.end)
+        for i in range(self.roll.count):
+            self._place(<size_t *>self.roll.entries[i].job, self.roll.entries[i].size)
+        return self.arena.shrink()
+
+    cdef int _live(self, Py_ssize_t i, const size_t *words, size_t size) except -1:
+        """Job i names these."""
+        cdef cnf_span *span
+        cdef size_t k
+        for k in range(size // sizeof(size_t)):
+            span = self._span(<void *>words[k])
+            if span != NULL and span.freed >= 0:
+                if span.taken == self.roll.count:
+                    span.taken = i
+                span.freed = i
+        return 0
+
+    cdef int _place(self, size_t *words, size_t size) except -1:
+        cdef cnf_span *span
+        cdef size_t k
+        for k in range(size // sizeof(size_t)):
+            span = self._span(<void *>words[k])
+            if span != NULL:
+                words[k] = <size_t>self.arena.base + span.begin + (words[k] - CNF_NOWHERE - span.own)
+        return 0
+
+    cdef cnf_span *_span(self, const void *p) noexcept:
+        """The block that an address of its own lies in, or NULL."""
+        cdef cnf_span *spans = self.arena.spans
+        cdef size_t at = <size_t>p - CNF_NOWHERE
+        cdef Py_ssize_t low = 0, high = self.arena.count, middle
+        if at >= spans[high - 1].own + (spans[high - 1].end - spans[high - 1].begin):
+            return NULL
+        while high - low > 1:
+            middle = (low + high) // 2
+            if spans[middle].own <= at:
+                low = middle
+            else:
+                high = middle
+        return &spans[low]
+
+    cdef bint _has_before(self, Py_ssize_t i) noexcept:
+        cdef cnf_kernel *kernel = self.roll.entries[i].kernel
+        return (kernel == kernels(cnp.NPY_FLOAT).conv2d_direct or kernel == kernels(cnp.NPY_DOUBLE).conv2d_direct) \
+            and (<cnf_conv2d_job *>self.roll.entries[i].job).before != NULL
 
     cdef int _foresee(self, const cnf_kernels *table, Py_ssize_t itemsize) except -1:
         """Weights that are more than a last level of cache holds come from memory in every run: they are fetched early."""
@@ -220,71 +352,45 @@ cdef class Tape:
 
     cdef bint _dies(self, const void *p, Py_ssize_t last):
         """Whether no job after `last` has to do with the block at `p` before it is given back."""
-        cdef size_t at = <char *>p - self.arena.base
-        for clock, begin, end in self.arena.freed:
-            if begin == at and clock > last:
-                return not any([self._names(k, at, end) for k in range(last + 1, clock)])
-        return False  # somebody has it still
+        cdef cnf_span *span = self._span(p)
+        cdef Py_ssize_t k
+        if span == NULL or span.freed < 0 or <size_t>p != CNF_NOWHERE + span.own:
+            return False  # somebody has it still
+        for k in range(last + 1, span.freed):
+            if self._names(k, span):
+                return False
+        return True
 
-    cdef bint _names(self, Py_ssize_t i, size_t begin, size_t end):
-        """Whether a pointer into this part of the arena is among the words of job i."""
+    cdef bint _names(self, Py_ssize_t i, const cnf_span *span) noexcept:
+        """Whether a pointer into this block is among the words of job i."""
         cdef size_t *words = <size_t *>self.roll.entries[i].job
-        cdef size_t k, base = <size_t>self.arena.base
+        cdef size_t k, begin = CNF_NOWHERE + span.own, end = begin + (span.end - span.begin)
         if self.roll.entries[i].kernel != NULL:
             for k in range(self.roll.entries[i].size // sizeof(size_t)):
-                if base + begin <= words[k] < base + end:
+                if begin <= words[k] < end:
                     return True
         return False
 
-    cdef Py_ssize_t _freed(self, const void *p, Py_ssize_t first):
-        """Which of `freed` tells when the block at `p`, in use at job `first`, is given back; -1: it never is."""
-        cdef size_t at = <char *>p - self.arena.base
-        cdef Py_ssize_t k
-        for k in range(len(self.arena.freed)):
-            clock, begin, _ = self.arena.freed[k]
-            if begin == at and clock > first:
-                return k
-        return -1
-
-    cdef int _keep(self, const void *p, Py_ssize_t first, Py_ssize_t last) except -1:
-        """The block at `p`, in use at job `first`, is in use until job `last` now."""
-        cdef Py_ssize_t k = self._freed(p, first)
-        if k >= 0:
-            clock, begin, end = self.arena.freed[k]
-            self.arena.freed[k] = max(clock, last + 1), begin, end
+    cdef int _keep(self, const void *p, Py_ssize_t last) except -1:
+        """The block at `p` is in use until job `last` now."""
+        cdef cnf_span *span = self._span(p)
+        if span != NULL and span.freed >= 0:
+            span.freed = max(span.freed, last + 1)
         return 0
-
-    cdef bint _untouched(self, const void *p, Py_ssize_t first, Py_ssize_t last):
-        """Whether no memory that was in use at job `first`, and given back before job `last`, is part of the block at `p`."""
-        cdef size_t at = <char *>p - self.arena.base, stop = self.arena.size
-        if <char *>p < self.arena.base or at >= self.arena.size:
-            return True  # not the arena's
-        for clock, begin, end in self.arena.freed:
-            if begin == at and clock > last:
-                stop = end
-                break
-        return not any([first < clock <= last and begin < stop and end > at for clock, begin, end in self.arena.freed])
-
-    cdef bint _lives(self, const void *p, Py_ssize_t first, Py_ssize_t last):
-        """Whether the block at `p`, written by job `first`, is as it was at job `last`: not given back, or resting still."""
-        cdef size_t at = <char *>p - self.arena.base
-        return not any([first < clock <= last - REST and begin == at for clock, begin, _ in self.arena.freed])
 
     cdef int _take_frame(self, Py_ssize_t i, const cnf_kernels *table) except -1:
         """A frame of zeros that only convolutions read becomes their padding."""
         cdef cnf_pad2d_job *pad = <cnf_pad2d_job *>self.roll.entries[i].job
         cdef cnf_conv2d_job *conv
         cdef cnf_kernel *kernel
-        cdef Py_ssize_t k, given, source
-        cdef size_t begin, end
-        if not self._is(i, table.pad2d) or pad.value != 0 or <char *>pad.x < self.arena.base \
-                or <char *>pad.x >= self.arena.base + self.arena.size:
+        cdef cnf_span *frame
+        cdef Py_ssize_t k
+        if not self._is(i, table.pad2d) or pad.value != 0 or self._span(pad.x) == NULL:
             return 0
-        given, source = self._freed(pad.y, i), self._freed(pad.x, i)
-        if given < 0:
+        frame = self._span(pad.y)
+        if frame == NULL or frame.freed < 0:
             return 0
-        clock, begin, end = self.arena.freed[given]
-        readers = [k for k in range(i + 1, clock) if self._names(k, begin, end)]
+        readers = [k for k in range(i + 1, frame.freed) if self._names(k, frame)]
         for k in readers:
             kernel, conv = self.roll.entries[k].kernel, <cnf_conv2d_job *>self.roll.entries[k].job
             if not (kernel == table.conv2d_direct or kernel == table.depthwise or kernel == table.conv2d_backward_weight_direct
@@ -294,7 +400,7 @@ cdef class Tape:
                 return 0
             if conv.shape.kh * conv.shape.kw == 1 or not _is_framed(pad, conv.shape.n, conv.shape.h, conv.shape.w, conv.shape.c):
                 return 0
-        if not readers or (source >= 0 and self.arena.freed[source][0] + REST <= readers[-1]):
+        if not readers:
             return 0
         for k in readers:
             conv = <cnf_conv2d_job *>self.roll.entries[k].job
@@ -302,7 +408,7 @@ cdef class Tape:
             conv.shape.h, conv.shape.w = pad.h, pad.w
             conv.shape.pt += pad.top
             conv.shape.pl += pad.left
-        self._keep(pad.x, i, readers[-1])
+        self._keep(pad.x, readers[-1])
         self.roll.entries[i].kernel = NULL
         self.fused += 1
         return 0
@@ -319,7 +425,7 @@ cdef class Tape:
             return 0
         pad = <cnf_pad2d_job *>self.roll.entries[j].job
         memcpy(&job, entry.job, sizeof(job))
-        if turned != <bint>job.transposed or pad.x != job.y or not self._dies(job.y, j) or not self._untouched(pad.y, i, j):
+        if turned != <bint>job.transposed or pad.x != job.y or not self._dies(job.y, j):
             return 0
         if not (_is_framed(pad, job.shape.n, job.shape.oh, job.shape.ow, job.shape.k) if turned else
                 _is_framed(pad, job.shape.n, job.shape.h, job.shape.w, job.shape.c)):
@@ -362,7 +468,7 @@ cdef class Tape:
                 return False
         elif residual[0] != NULL or (after.x == y[0]) == (after.z == y[0]):
             return False
-        if not self._dies(y[0], j) or not self._untouched(after.y, i, j):
+        if not self._dies(y[0], j):
             return False
         if clips:
             activation[0], ceiling[0] = CNF_CLIP, after.c
@@ -395,14 +501,13 @@ cdef class Tape:
         j = self._next(tile) if self._is(tile, table.batch_norm_tile) else -1
         if self._is(j, table.batch_norm) and conv.activation == CNF_LINEAR and conv.residual == NULL and conv.scale == NULL:
             norm = <cnf_norm *>self.roll.entries[j].job
-            if norm.x == conv.y and self._dies(conv.y, j) and (<cnf_norm *>self.roll.entries[tile].job).tiled == norm.tiled \
-                    and self._untouched(norm.tiled, i, j) and self._untouched(norm.y, i, j):
+            if norm.x == conv.y and self._dies(conv.y, j) and (<cnf_norm *>self.roll.entries[tile].job).tiled == norm.tiled:
                 conv.mean = norm.tiled
                 conv.scale = <char *>norm.tiled + norm.period * itemsize
                 conv.shift = <char *>norm.tiled + 2 * norm.period * itemsize
                 conv.residual, conv.activation, conv.ceiling, conv.y = norm.residual, norm.activation, norm.ceiling, norm.y
                 free(norm)
-                self._keep(conv.x, i, j)
+                self._keep(conv.x, j)
                 self.roll.entries[j] = self.roll.entries[i]  # after its scale is known
                 self.roll.entries[i] = cnf_work(NULL, NULL, 0, 0, 0)
                 self.fused += 1
@@ -411,18 +516,17 @@ cdef class Tape:
             pass
         return 0
 
-    cdef int _feed_conv(self, Py_ssize_t i, const cnf_kernels *table, size_t itemsize) except -1:
+    cdef int _feed_conv(self, Py_ssize_t i, const cnf_kernels *table) except -1:
         """A depthwise convolution and the 1x1 convolution after it, whose strips it makes: 32 channels to 64 at 112 x 112, 16
-        images, 8.0 -> 6.7 ms; 512 to 512 at 14 x 14 as before."""
+        images, 8.0 -> 6.7 ms."""
         cdef cnf_conv2d_job *first = <cnf_conv2d_job *>self.roll.entries[i].job
         cdef cnf_conv2d_job *conv
-        cdef size_t begin, end, p, bytes, pixels
-        cdef Py_ssize_t tile = -1, j = self._next(i)
+        cdef Py_ssize_t j = self._next(i)
         if not self._is(i, table.depthwise) or first.transposed or first.residual != NULL \
                 or not cnf_depthwise_walks(&first.shape) or first.shape.sh * first.shape.sw != 1:
             return 0  # strided, the pixels of a strip come in faster than the prefetcher follows
         if self._is(j, table.batch_norm_tile):
-            tile, j = j, self._next(j)
+            j = self._next(j)
         if not self._is(j, table.conv2d_direct):
             return 0
         conv = <cnf_conv2d_job *>self.roll.entries[j].job
@@ -433,17 +537,9 @@ cdef class Tape:
         if conv.shape.n != first.shape.n or conv.shape.oh != first.shape.oh or conv.shape.ow != first.shape.ow \
                 or conv.shape.h != conv.shape.oh or conv.shape.w != conv.shape.ow or conv.shape.c != first.shape.k:
             return 0
-        if not self._dies(first.y, j) or not self._untouched(conv.y, i, j):
+        if not self._dies(first.y, j):
             return 0
-        begin, end = <size_t>conv.scratch, <size_t>conv.scratch + conv.scratch_bytes * self.roll.entries[j].workers
-        pixels = first.shape.n * first.shape.h * first.shape.w
-        for p, bytes in ((<size_t>first.x, pixels * first.shape.c * itemsize), (<size_t>first.mean, first.shape.k * itemsize),
-                         (<size_t>first.scale, first.shape.k * itemsize), (<size_t>first.shift, first.shape.k * itemsize)):
-            if p < end and p + bytes > begin:
-                return 0
-        if tile >= 0 and not self._untouched((<cnf_norm *>self.roll.entries[tile].job).tiled, i, j):
-            return 0
-        self._keep(first.x, i, j)
+        self._keep(first.x, j)
         conv.before = first
         self.roll.entries[i].kernel = NULL
         self.fused += 1
@@ -467,19 +563,19 @@ cdef class Tape:
             if self._is(f, table.max_pool2d) and (<cnf_pool2d_job *>self.roll.entries[f].job).indices == pool.indices:
                 forward = <cnf_pool2d_job *>self.roll.entries[f].job
                 break
-        if forward == NULL or pool.output != NULL or not self._lives(forward.x, f, i) or not self._lives(forward.y, f, i):
+        if forward == NULL or pool.output != NULL:
             return 0
         if not self._dies(pool.y, self._next(j) if self._is(j, table.column_sum) else j):  # which ends in a job that merges
             return 0
         if self._is(j, table.relu_backward):
             relu = <cnf_elementwise *>self.roll.entries[j].job
-            if relu.x == pool.y and relu.z == forward.x and self._untouched(relu.y, i, j):
+            if relu.x == pool.y and relu.z == forward.x:
                 pool.output, pool.y = forward.y, relu.y
                 self.roll.entries[j].kernel = NULL
                 self.fused += 1
         elif self._is(j, table.column_sum):
             sums = <cnf_norm *>self.roll.entries[j].job
-            if sums.x == pool.y and sums.output != NULL and sums.output == forward.x and self._untouched(sums.y, i, j):
+            if sums.x == pool.y and sums.output != NULL and sums.output == forward.x:
                 pool.output, pool.y = forward.y, sums.y
                 sums.x, sums.output, sums.y = sums.y, NULL, NULL
                 self.fused += 1
@@ -505,9 +601,6 @@ cdef class Tape:
         sums, dx = <cnf_norm *>self.roll.entries[s].job, <cnf_norm *>self.roll.entries[b].job
         if sums.dy != relu.y or dx.dy != relu.y or sums.activation != CNF_LINEAR or sums.gated != NULL:
             return 0
-        for written in (<size_t>sums.merged, <size_t>sums.first, <size_t>sums.second, <size_t>dx.y):
-            if not self._untouched(<void *><size_t>written, i, b):  # relu.x is read for longer now
-                return 0
         for f in range(i - 1, -1, -1):
             norm = <cnf_norm *>self.roll.entries[f].job
             if self._is(f, table.batch_norm) and norm.y == relu.z:
