@@ -610,7 +610,8 @@ static inline void cnf_conv2d_plan(cnf_conv2d_job *job, int pass, size_t itemsiz
         if (taps > heaviest) heaviest = taps;
       }
   } else {
-    job->row_chunk = cnf_even_chunk(rows, cnf_most_rows(rows, shares, workers), workers);
+    /* a share of the rows each, if there are enough: what a core has made of them is in its cache when the next layer asks */
+    job->row_chunk = cnf_even_chunk(rows, cnf_most_rows(rows, rows < 96 * workers ? shares : 1, workers), workers);
     job->row_tasks = work = cnf_ceil_div(rows, job->row_chunk);
   }
   if (pass != CNF_BACKWARD_WEIGHT) {
