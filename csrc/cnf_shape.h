@@ -66,13 +66,35 @@ static inline int cnf_winograd_fits(const cnf_conv2d *s) {
   return s->kh == 3 && s->kw == 3 && s->sh == 1 && s->sw == 1 && s->dh == 1 && s->dw == 1;
 }
 
-/* What a pass over `batch` images costs, in hundredths of a nanosecond: the products; the transforms of each tile's
- * channels; and what every weight costs, however few images there are: to read it (or write its gradient) and, for F(4, 3)
- * and F(2, 3), to make 36 and 16 of it (or it of them), dearer where they leave the caches. Fitted to 62 shapes in all
- * passes on one core with AVX-512; the ratios are what counts. */
-static inline double cnf_conv2d_cost(int algorithm, int pass, double batch, double oh, double ow, double c, double k) {
+/* Of `count` windows, [*a, *b) are those that lie within positions [low, end), low <= 0. */
+static inline void cnf_inside(ptrdiff_t count, ptrdiff_t s, ptrdiff_t p, ptrdiff_t window, ptrdiff_t low, ptrdiff_t end,
+                              ptrdiff_t *a, ptrdiff_t *b) {
+  const ptrdiff_t room = end + p - window;
+  *a = (low + p + s - 1) / s;
+  *b = room < 0 ? 0 : room / s + 1 < count ? room / s + 1 : count;
+}
+
+/* Pairs of one of `count` windows and one of its taps that do not lie in the padding: of one axis, tap t of window o is at
+ * origin + o * step + t * tap_step of `size` positions. */
+static inline ptrdiff_t cnf_unpadded(ptrdiff_t count, ptrdiff_t step, ptrdiff_t origin, ptrdiff_t taps,
+                                     ptrdiff_t tap_step, ptrdiff_t size) {
+  ptrdiff_t sum = 0;
+  for (ptrdiff_t t = 0, a, b; t < taps; t++) {
+    cnf_inside(count, step, -(origin + t * tap_step), 1, 0, size, &a, &b);
+    if (a < 0) a = 0;
+    if (b > a) sum += b - a;
+  }
+  return sum;
+}
+
+/* What a pass over `batch` images costs, in hundredths of a nanosecond: the products, of `pixels` an image where the sum is
+ * direct; the transforms of each tile's channels; and what every weight costs, however few images there are: to read it (or
+ * write its gradient) and, for F(4, 3) and F(2, 3), to make 36 and 16 of it (or it of them), dearer where they leave the
+ * caches. Fitted to 62 shapes in all passes on one core with AVX-512; the ratios are what counts. */
+static inline double cnf_conv2d_cost(int algorithm, int pass, double batch, double oh, double ow, double pixels,
+                                     double c, double k) {
   const int far = c * k > 32768, weight = pass == CNF_BACKWARD_WEIGHT;
-  if (algorithm == CNF_DIRECT) return c * k * ((far ? 100 : 30) + 10 * batch * oh * ow);
+  if (algorithm == CNF_DIRECT) return c * k * ((far ? 100 : 30) + 10 * batch * pixels);
   const double m = algorithm, tiles = batch * (double)cnf_ceil_div((ptrdiff_t)oh, algorithm) *
                                       (double)cnf_ceil_div((ptrdiff_t)ow, algorithm);
   const double once = m == 4 ? weight ? far ? 580 : 360 : far ? 500 : 380 : weight ? far ? 380 : 190 : far ? 250 : 180;
@@ -91,11 +113,14 @@ static inline int cnf_conv2d_algorithm(const cnf_conv2d *s, int pass, int wanted
   if (wanted == CNF_WINOGRAD) return strict ? CNF_WINOGRAD2 : CNF_WINOGRAD4;
   if (s->groups > 1 && s->groups == s->c) return CNF_DEPTHWISE;
   if (wanted == CNF_DIRECT || !cnf_winograd_fits(s) || cg < 8 || kg < 8) return CNF_DIRECT;
-  double least = 0, direct = 0;
+  double least = 0, direct = 0, pixels = oh * ow;
+  if (pass != CNF_BACKWARD_WEIGHT &&
+      (pass == CNF_FORWARD ? cg : kg) >= 48) /* what is padding is left out: see strips */
+    pixels = (double)(cnf_unpadded(s->oh, 1, -s->pt, 3, 1, s->h) * cnf_unpadded(s->ow, 1, -s->pl, 3, 1, s->w)) / 9;
   int best = CNF_DIRECT;
   for (int m = CNF_DIRECT; m <= (strict ? CNF_WINOGRAD2 : CNF_WINOGRAD4); m += 2) {
-    const double one = pass == CNF_FORWARD ? cnf_conv2d_cost(m, pass, 1, oh, ow, cg, kg) : 1;
-    const double cost = one * cnf_conv2d_cost(m, pass, 8, oh, ow, cg, kg);
+    const double one = pass == CNF_FORWARD ? cnf_conv2d_cost(m, pass, 1, oh, ow, pixels, cg, kg) : 1;
+    const double cost = one * cnf_conv2d_cost(m, pass, 8, oh, ow, pixels, cg, kg);
     if (m == CNF_DIRECT) direct = one, least = cost;
     if (one < 1.5 * direct && cost < least) best = m, least = cost;
   }
@@ -327,27 +352,6 @@ static inline void cnf_conv2d_few_plan(cnf_conv2d_job *job, size_t itemsize, int
 static inline ptrdiff_t cnf_splits(ptrdiff_t wanted, ptrdiff_t chunks) {
   while (wanted > 1 && wanted * 4 > chunks) wanted /= 2;
   return wanted;
-}
-
-/* Of `count` windows, [*a, *b) are those that lie within positions [low, end), low <= 0. */
-static inline void cnf_inside(ptrdiff_t count, ptrdiff_t s, ptrdiff_t p, ptrdiff_t window, ptrdiff_t low, ptrdiff_t end,
-                              ptrdiff_t *a, ptrdiff_t *b) {
-  const ptrdiff_t room = end + p - window;
-  *a = (low + p + s - 1) / s;
-  *b = room < 0 ? 0 : room / s + 1 < count ? room / s + 1 : count;
-}
-
-/* Pairs of one of `count` windows and one of its taps that do not lie in the padding: of one axis, tap t of window o is at
- * origin + o * step + t * tap_step of `size` positions. */
-static inline ptrdiff_t cnf_unpadded(ptrdiff_t count, ptrdiff_t step, ptrdiff_t origin, ptrdiff_t taps,
-                                     ptrdiff_t tap_step, ptrdiff_t size) {
-  ptrdiff_t sum = 0;
-  for (ptrdiff_t t = 0, a, b; t < taps; t++) {
-    cnf_inside(count, step, -(origin + t * tap_step), 1, 0, size, &a, &b);
-    if (a < 0) a = 0;
-    if (b > a) sum += b - a;
-  }
-  return sum;
 }
 
 /* Whether windows are of several pixels, in lines without gaps. */
