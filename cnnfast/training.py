@@ -17,7 +17,7 @@ import numpy as np
 
 from . import losses as losses_module
 from . import metrics as metrics_module
-from . import optimizers
+from . import ops, optimizers
 from .batches import ArrayBatches, Batch, Batches, IterableBatches, batches, class_weights, whole
 from .callbacks import BackupAndRestore, Callback, CallbackList, History, TerminateOnNaN
 from .callbacks.backup import Position
@@ -305,13 +305,14 @@ class Trainer(_Base):
         x, y, w = self._cast("fit", batch)
         block = self._memory()
         grad = block.with_gradients()
+        trainable = self.trainable_weights
+        runs, parts = block.runs(trainable), block.parts(trainable)  # before the threads are awake
         loss, is_twin = self._loss_on_logits()
         with Step(self._network, x, is_twin, self.run_eagerly) as step:
             outputs = step.forward()
             y = loss.targets(y, outputs.shape, self.dtype)
             values, saved = loss.forward(y, outputs)
             value, dvalues = loss.reduce(values, w)
-            trainable = self.trainable_weights
             value += sum(p.regularizer(p.data) for p in trainable if p.regularizer is not None)
             value += sum(map(float, step.penalties))
             if not math.isfinite(value):
@@ -324,13 +325,12 @@ class Trainer(_Base):
             for parameter in trainable:
                 if parameter.regularizer is not None:
                     parameter.grad += parameter.regularizer.gradient(parameter.data)
-            runs = block.runs(trainable)
             if math.isfinite(value):
-                total = sum(float(grad[run].sum()) for run in runs)  # one NaN or infinity is enough to make the sum so
+                total = sum(float(ops.penalty(grad[run], 1)) for run in runs)  # one NaN or infinity makes the sum of all so
                 if not math.isfinite(total):
                     _not_finite("gradient", total, where, x, on_nonfinite)
             optimizer.build(block.data)
-            optimizer.clip(grad, block.parts(trainable))
+            optimizer.clip(grad, parts)
             with uninterrupted(), self._lock.writing():
                 optimizer.apply(block.data, grad, runs)
                 for parameter in trainable:
