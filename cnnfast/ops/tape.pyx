@@ -495,7 +495,7 @@ cdef class Tape:
         cdef cnf_norm *norm
         cdef Py_ssize_t tile, j
         if kernel == NULL or not (kernel == table.conv2d_direct or kernel == table.winograd2 or kernel == table.winograd4
-                                  or kernel == table.depthwise) or conv.transposed:
+                                  or kernel == table.depthwise or kernel == table.conv2d_backward_input_direct):
             return 0
         tile = self._next(i)
         j = self._next(tile) if self._is(tile, table.batch_norm_tile) else -1
