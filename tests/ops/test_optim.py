@@ -92,6 +92,25 @@ def test_extreme_gradients(isa, case, dtype):
             assert_within(a, e.astype(dtype), 1e-5 * np.abs(np.nan_to_num(e, posinf=0, neginf=0)) + 1e-37)
 
 
+def test_means_that_decay_are_zero_before_they_are_denormal(isa, case, rng):
+    """Gradients of zero: the weights stay those of the formula, and no state becomes a number that is slow to add."""
+    name, states, options = case
+    arrays = [rng.standard_normal(40), np.zeros(40), *(10.0 ** rng.uniform(-30, -25, (states, 40)))]
+    arrays = [a.astype(np.float32) for a in arrays]
+    expected = [wide(a) for a in arrays]
+    for step in range(1000, 13000):
+        getattr(ops, name)(*arrays, **step_options(name, options, step))
+        if step < 1100:  # by then the weights are where they stay, but for their own decay
+            getattr(ref, name)(*expected, **step_options(name, options, step))
+            assert_within(arrays[0], expected[0], 1e-6 * np.abs(expected[0]))
+        if step % 50 == 0:
+            assert not any(((a != 0) & (np.abs(a) < np.finfo(np.float32).tiny)).any() for a in arrays[2:])
+    assert not any(a.any() for a in arrays[2:])
+    arrays[1][:] = 1e-17  # but a gradient counts, however small
+    getattr(ops, name)(*arrays, **step_options(name, options, 13000))
+    assert states == 0 or arrays[2].all()
+
+
 def test_zero_gradient_moves_nothing(isa, case):
     name, states, options = case
     options = step_options(name, {**options, "weight_decay": 0.0}, 1)
