@@ -132,7 +132,8 @@ typedef struct { /* param, m (velocity or mean gradient), v (mean squared gradie
   int nesterov;
 } cnf_optimizer;
 
-typedef struct { /* pooling: forward x -> y and indices; backward x is dy, y is dx. Task t covers `chunk` rows of y */
+typedef struct
+    cnf_pool2d_job { /* pooling: forward x -> y and indices; backward x is dy, y is dx. Task t covers `chunk` rows of y */
   cnf_pool2d shape;
   const void *x, *output; /* output: the maxima, behind or before a ReLU whose gradient backward takes too; or NULL */
   void *y, *indices;      /* indices: NULL if nobody asked */

@@ -26,6 +26,7 @@ typedef struct cnf_conv2d_job { /* one convolution pass; see conv2d.inc for who 
   const void *mean, *scale, *shift, *residual; /* forward: see finish in gemm.inc; NULL where unused */
   double ceiling;                              /* of CNF_CLIP */
   const struct cnf_conv2d_job *before;         /* a 1 x 1 convolution: the depthwise one that makes its x, or NULL */
+  const struct cnf_pool2d_job *pool; /* lines: the pooling that takes its results, which go nowhere else; or NULL */
   int activation;
   int algorithm;                  /* CNF_DIRECT, planned: or how; CNF_DEPTHWISE, or m of Winograd F(m x m, 3 x 3) */
   int columns_first;              /* Winograd: see wg_columns */
@@ -397,6 +398,14 @@ static inline ptrdiff_t cnf_conv2d_pitch(const cnf_conv2d *s, ptrdiff_t channels
 }
 static inline ptrdiff_t cnf_conv2d_height(const cnf_conv2d *s, ptrdiff_t lines) { return (lines - 1) * s->sh + s->kh; }
 
+/* Frame, panel and pointers */
+static inline size_t cnf_lines_bytes(const cnf_conv2d_job *job, size_t itemsize) {
+  const cnf_conv2d *s = &job->shape;
+  const size_t frame = (size_t)(cnf_conv2d_height(s, job->row_chunk) * cnf_conv2d_pitch(s, s->c / s->groups)),
+               panel = CNF_LINE_TERMS * 3 * 16;
+  return cnf_whole_pages((frame + panel) * itemsize + job->row_chunk * s->ow * sizeof(void *));
+}
+
 static inline void cnf_conv2d_lines_plan(cnf_conv2d_job *job, size_t itemsize, int workers) {
   const cnf_conv2d *s = &job->shape;
   job->algorithm = CNF_LINES;
@@ -411,8 +420,16 @@ static inline void cnf_conv2d_lines_plan(cnf_conv2d_job *job, size_t itemsize, i
   job->col_tasks = job->splits = 1;
   job->tasks = s->n * s->groups * job->row_tasks;
   job->shared_bytes = 0;
-  const size_t frame = (size_t)(cnf_conv2d_height(s, job->row_chunk) * pitch), panel = CNF_LINE_TERMS * 3 * 16;
-  job->scratch_bytes = cnf_whole_pages((frame + panel) * itemsize + job->row_chunk * s->ow * sizeof(void *));
+  job->scratch_bytes = cnf_lines_bytes(job, itemsize);
+}
+
+/* A band's results stay in scratch, for a pooling of so many lines a window that takes them there. */
+static inline void cnf_conv2d_pool_lines(cnf_conv2d_job *job, ptrdiff_t lines, size_t itemsize) {
+  job->row_chunk = cnf_ceil_div(job->row_chunk, lines) * lines;
+  job->row_tasks = cnf_ceil_div(job->shape.oh, job->row_chunk);
+  job->tasks = job->shape.n * job->row_tasks;
+  job->scratch_bytes =
+      cnf_lines_bytes(job, itemsize) + cnf_whole_pages(job->row_chunk * job->shape.ow * job->shape.k * itemsize);
 }
 
 /* Bands of output lines, and splits, by the shape alone: both are a summation order. */

@@ -311,6 +311,42 @@ def test_a_depthwise_convolution_makes_the_strips_of_the_next(size, threads, isa
     assert plan.tape.fused == 4  # ReLU, batch norm twice, and the two convolutions
 
 
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize(
+    "channels, filters, kernel, stride, pool, pool_stride, size, activation",
+    [
+        (1, 32, 3, 1, 2, 2, (27, 26), "relu"),
+        (3, 24, 5, 2, 3, 3, (66, 71), None),
+        (2, 17, 3, 2, 1, 2, (62, 58), None),
+        (1, 16, 3, 1, 3, 4, (63, 149), "relu"),  # bands of 3 lines become bands of 4
+    ],
+)
+def test_pooling_takes_the_lines_of_a_convolution(
+    channels, filters, kernel, stride, pool, pool_stride, size, activation, threads, isa
+):
+    """What a convolution makes is pooled band by band; the last lines may be in no window."""
+
+    def train(eager):
+        model = Sequential([layers.Input((*size, channels)), layers.Conv2D(filters, kernel, stride, activation=activation),
+                            layers.MaxPooling2D(pool, pool_stride), layers.Flatten(), layers.Dense(3)], seed=2)  # fmt: skip
+        model.compile("sgd", "mse", run_eagerly=eager)
+        data = np.random.default_rng(3)
+        answers = []
+        with ops.threads(threads):
+            for step in range(4):
+                x, y = data.normal(size=(3, *size, channels)).astype(np.float32), data.normal(size=(3, 3)).astype(np.float32)
+                answers += [model.predict_on_batch(x), model.train_on_batch(x, y), *model.get_weights()]
+            x[1, 5, 7] = np.nan
+            answers.append(model.predict_on_batch(x))
+        return model, [np.asarray(a).tobytes() for a in answers]
+
+    (model, ours), (_, theirs) = train(False), train(True)
+    assert ours == theirs
+    fused = {key[4]: plan.tape.fused for key, found in model._plans._idle.items() for plan in found}
+    assert fused["infer"] == 1
+    assert fused["train"] == (2 if activation == "relu" else 1)  # and its gradient's mask
+
+
 def test_copies_and_pickles_plan_anew(rng):
     x = rng.normal(size=(2, 8, 8, 2)).astype(np.float32)
     model = nets.small()

@@ -235,24 +235,6 @@ cdef extern from "cnf.h" nogil:
         ptrdiff_t pt, pl
         ptrdiff_t groups
 
-    ctypedef struct cnf_conv2d_job:
-        cnf_conv2d shape
-        const void *x
-        const void *w
-        const void *bias
-        void *y
-        const void *mean
-        const void *scale
-        const void *shift
-        const void *residual
-        double ceiling
-        const cnf_conv2d_job *before
-        int activation, algorithm, transposed, ahead
-        ptrdiff_t tasks, splits, row_chunk, col_tasks
-        void *shared
-        void *scratch
-        size_t shared_bytes, scratch_bytes
-
     ctypedef struct cnf_pool2d:
         ptrdiff_t n, h, w, c, oh, ow
         ptrdiff_t kh, kw, sh, sw, dh, dw
@@ -267,6 +249,25 @@ cdef extern from "cnf.h" nogil:
         ptrdiff_t chunk
         int wide
         int include_pad
+
+    ctypedef struct cnf_conv2d_job:
+        cnf_conv2d shape
+        const void *x
+        const void *w
+        const void *bias
+        void *y
+        const void *mean
+        const void *scale
+        const void *shift
+        const void *residual
+        double ceiling
+        const cnf_conv2d_job *before
+        const cnf_pool2d_job *pool
+        int activation, algorithm, transposed, ahead
+        ptrdiff_t tasks, splits, row_chunk, col_tasks
+        void *shared
+        void *scratch
+        size_t shared_bytes, scratch_bytes
 
     ctypedef struct cnf_pad2d_job:
         const void *x
@@ -285,6 +286,7 @@ cdef extern from "cnf.h" nogil:
         CNF_WINOGRAD2
         CNF_WINOGRAD4
         CNF_DEPTHWISE
+        CNF_LINES
 
     enum:
         CNF_LINEAR
@@ -304,6 +306,7 @@ cdef extern from "cnf.h" nogil:
     void cnf_conv2d_few_plan(cnf_conv2d_job *job, size_t itemsize, int workers)
     void cnf_conv2d_plan(cnf_conv2d_job *job, int which, size_t itemsize, ptrdiff_t lanes, int workers)
     bint cnf_conv2d_turns(const cnf_conv2d *s, ptrdiff_t lanes)
+    void cnf_conv2d_pool_lines(cnf_conv2d_job *job, ptrdiff_t lines, size_t itemsize)
 
 # The kernels of the ISA in force, for NPY_FLOAT or NPY_DOUBLE.
 cdef const cnf_kernels *kernels(int typenum) noexcept nogil

@@ -22,6 +22,7 @@ cdef class Arena:
     cdef void *take(self, size_t size) except? NULL
     cdef int give(self, void *data, size_t size) except -1
     cdef int close(self) except -1
+    cdef size_t add(self, size_t size, Py_ssize_t freed) except? 0
     cdef int shrink(self) except -1
     cdef size_t _find(self, size_t size) except? 0
     cdef int _add_hole(self, size_t begin, size_t end) except -1

@@ -78,21 +78,34 @@ cdef class Arena:
             cnf_release(self.base, self.reserved)
 
     cdef void *take(self, size_t size) except? NULL:
+        size = (size + 63) // 64 * 64
+        self.add(size, -1)
+        cdef cnf_span *span = &self.spans[self.count - 1]
+        try:
+            span.begin = self._find(size)
+        except MemoryError:
+            self.count -= 1
+            raise
+        span.end = span.begin + size
+        return self.base + span.begin
+
+    cdef size_t add(self, size_t size, Py_ssize_t freed) except? 0:
+        """A block that has no place yet; returns its own address."""
         cdef cnf_span *grown
-        cdef size_t begin
+        cdef cnf_span *last
+        cdef size_t own = 0
         size = (size + 63) // 64 * 64
         if self.count == self.room:
             grown = <cnf_span *>realloc(self.spans, (self.room * 2 + 64) * sizeof(cnf_span))
             if grown == NULL:
                 raise MemoryError(f"Unable to allocate {_human(size)}")
             self.spans, self.room = grown, self.room * 2 + 64
-        begin = self._find(size)
-        self.spans[self.count] = cnf_span(begin, begin + size, self.clock[0] if self.clock != NULL else 0, -1, 0)
         if self.count:
-            self.spans[self.count].own = self.spans[self.count - 1].own + (
-                self.spans[self.count - 1].end - self.spans[self.count - 1].begin)
+            last = &self.spans[self.count - 1]
+            own = last.own + (last.end - last.begin)
+        self.spans[self.count] = cnf_span(0, size, self.clock[0] if self.clock != NULL else 0, freed, own)
         self.count += 1
-        return self.base + begin
+        return own
 
     cdef size_t _find(self, size_t size) except? 0:
         cdef Py_ssize_t i

@@ -9,7 +9,7 @@ says so by `not_replayable`, and then the tape is of no use.
 
 `Tape.fuse` joins neighbours on a complete tape that a kernel can do in one pass over memory: a frame of zeros and the
 convolution in it, a depthwise convolution and the 1x1 convolution after it, what follows a convolution (batch norm, a
-residual, ReLU), what follows batch norm, and going back through a ReLU. A map that only the next job reads is then never
+residual, ReLU, a pooling), what follows batch norm, and going back through a ReLU. A map that only the next job reads is then never
 written. The joint kernels have the bits of the separate ones, save that a frame's zeros times an infinite weight are NaN and
 a convolution's own padding is not.
 
@@ -24,9 +24,9 @@ from libc.stdlib cimport free, malloc, qsort, realloc
 from libc.string cimport memcpy, memmove
 
 from cnnfast.ops.cpu cimport (
-    CNF_BACKWARD_INPUT, CNF_CLIP, CNF_DIRECT, CNF_FORWARD, CNF_LINEAR, CNF_RELU, cnf_conv2d_job, cnf_conv2d_plan,
-    cnf_depthwise_plan, cnf_depthwise_walks, cnf_dropout, cnf_elementwise, cnf_kernel, cnf_kernels, cnf_norm, cnf_pad2d_job,
-    cnf_pool2d_job, cnf_random, kernels
+    CNF_BACKWARD_INPUT, CNF_CLIP, CNF_DIRECT, CNF_FORWARD, CNF_LINEAR, CNF_LINES, CNF_RELU, cnf_conv2d_job, cnf_conv2d_plan,
+    cnf_conv2d_pool_lines, cnf_depthwise_plan, cnf_depthwise_walks, cnf_dropout, cnf_elementwise, cnf_kernel, cnf_kernels,
+    cnf_norm, cnf_pad2d_job, cnf_pool2d_job, cnf_random, kernels
 )
 from cnnfast.ops.memory cimport Arena, allocate_from, cnf_span, empty
 from cnnfast.ops.threads cimport cnf_work, execute, listen, unrepeatable, was_unrepeatable
@@ -194,7 +194,7 @@ cdef class Tape:
         """Join neighbouring jobs, once everything is recorded, and lay out memory for what is left."""
         cdef cnf_span **placed = NULL
         if self.arena.count and sizeof(size_t) == 8:
-            placed = <cnf_span **>malloc(2 * self.arena.count * sizeof(placed[0]))
+            placed = <cnf_span **>malloc(2 * (self.arena.count + self.roll.count) * sizeof(placed[0]))  # what fusion adds, too
         if placed == NULL:
             return  # it is of use as it is
         try:
@@ -218,6 +218,8 @@ cdef class Tape:
             self._feed_conv(i, table)
         for i in range(self.roll.count):
             self._go_back(i, table)
+        for i in range(self.roll.count):
+            self._pool_conv(i, table, itemsize)
         return self._foresee(table, itemsize)
 
     cdef int _spread(self) except -1:
@@ -245,14 +247,20 @@ cdef class Tape:
         cdef Py_ssize_t i, n, at, count = 0, blocks = self.arena.count
         cdef cnf_span *spans = self.arena.spans
         cdef cnf_span *span
+        cdef cnf_conv2d_job *conv
         cdef size_t size, begin
         for n in range(blocks):
             spans[n].taken = -1 if spans[n].freed < 0 else self.roll.count
         for i in range(self.roll.count):
             if self.roll.entries[i].kernel != NULL:
                 self._live(i, <size_t *>self.roll.entries[i].job, self.roll.entries[i].size)
-                if self._has_before(i):
-                    self._live(i, <size_t *>(<cnf_conv2d_job *>self.roll.entries[i].job).before, sizeof(cnf_conv2d_job))
+                if self.roll.entries[i].kernel == kernels(cnp.NPY_FLOAT).conv2d_direct \
+                        or self.roll.entries[i].kernel == kernels(cnp.NPY_DOUBLE).conv2d_direct:
+                    conv = <cnf_conv2d_job *>self.roll.entries[i].job
+                    if conv.before != NULL:
+                        self._live(i, <size_t *>conv.before, sizeof(cnf_conv2d_job))
+                    if conv.pool != NULL:
+                        self._live(i, <size_t *>conv.pool, sizeof(cnf_pool2d_job))
         for n in range(blocks):
             placed[blocks + n] = &spans[n]
         qsort(placed + blocks, blocks, sizeof(placed[0]), _largest_first)
@@ -316,11 +324,6 @@ cdef class Tape:
             else:
                 high = middle
         return &spans[low]
-
-    cdef bint _has_before(self, Py_ssize_t i) noexcept:
-        cdef cnf_kernel *kernel = self.roll.entries[i].kernel
-        return (kernel == kernels(cnp.NPY_FLOAT).conv2d_direct or kernel == kernels(cnp.NPY_DOUBLE).conv2d_direct) \
-            and (<cnf_conv2d_job *>self.roll.entries[i].job).before != NULL
 
     cdef int _foresee(self, const cnf_kernels *table, Py_ssize_t itemsize) except -1:
         """Weights that are more than a last level of cache holds come from memory in every run: they are fetched early."""
@@ -545,6 +548,35 @@ cdef class Tape:
         self.fused += 1
         return 0
 
+    cdef int _pool_conv(self, Py_ssize_t i, const cnf_kernels *table, size_t itemsize) except -1:
+        """A convolution that shares lines, and the pooling after it, which takes a band of lines before it has left the core."""
+        cdef cnf_work *entry = &self.roll.entries[i]
+        cdef cnf_conv2d_job *conv = <cnf_conv2d_job *>entry.job
+        cdef cnf_pool2d_job *pool
+        cdef cnf_conv2d_job job
+        cdef int workers
+        cdef Py_ssize_t j = self._next(i)
+        if not self._is(i, table.conv2d_direct) or not self._is(j, table.max_pool2d) or conv.algorithm != CNF_LINES \
+                or conv.transposed or conv.shape.groups > 1 or conv.residual != NULL:
+            return 0
+        pool = <cnf_pool2d_job *>self.roll.entries[j].job
+        if pool.x != conv.y or pool.shape.n != conv.shape.n or pool.shape.h != conv.shape.oh \
+                or pool.shape.w != conv.shape.ow or pool.shape.c != conv.shape.k:
+            return 0
+        if pool.shape.pt or pool.shape.pl or pool.shape.pb or pool.shape.pr or pool.shape.dh > 1 \
+                or pool.shape.kh > pool.shape.sh or not self._dies(conv.y, j):
+            return 0
+        memcpy(&job, conv, sizeof(job))
+        cnf_conv2d_pool_lines(&job, pool.shape.sh, itemsize)
+        workers = <int>min(<Py_ssize_t>entry.workers, job.tasks)
+        job.scratch = <void *>(CNF_NOWHERE + self.arena.add(job.scratch_bytes * workers, j + 1))
+        job.pool = pool
+        memcpy(conv, &job, sizeof(job))
+        entry.tasks, entry.workers = job.tasks, workers
+        self.roll.entries[j].kernel = NULL
+        self.fused += 1
+        return 0
+
     cdef int _go_back(self, Py_ssize_t i, const cnf_kernels *table) except -1:
         if self._is(i, table.max_pool2d_backward):
             self._pool_back(i, table)
@@ -558,6 +590,7 @@ cdef class Tape:
         cdef cnf_pool2d_job *forward = NULL
         cdef cnf_elementwise *relu
         cdef cnf_norm *sums
+        cdef cnf_norm *merge
         cdef Py_ssize_t f, j = self._next(i)
         for f in range(i - 1, -1, -1):
             if self._is(f, table.max_pool2d) and (<cnf_pool2d_job *>self.roll.entries[f].job).indices == pool.indices:
@@ -578,6 +611,8 @@ cdef class Tape:
             if sums.x == pool.y and sums.output != NULL and sums.output == forward.x:
                 pool.output, pool.y = forward.y, sums.y
                 sums.x, sums.output, sums.y = sums.y, NULL, NULL
+                merge = <cnf_norm *>self.roll.entries[self._next(j)].job
+                merge.x, merge.output, merge.y = sums.x, NULL, NULL  # which has no eyes for them, but they would be kept
                 self.fused += 1
         return 0
 
