@@ -333,7 +333,7 @@ def test_pooling_takes_the_lines_of_a_convolution(
         data = np.random.default_rng(3)
         answers = []
         with ops.threads(threads):
-            for step in range(4):
+            for _ in range(4):
                 x, y = data.normal(size=(3, *size, channels)).astype(np.float32), data.normal(size=(3, 3)).astype(np.float32)
                 answers += [model.predict_on_batch(x), model.train_on_batch(x, y), *model.get_weights()]
             x[1, 5, 7] = np.nan

@@ -9,9 +9,9 @@ says so by `not_replayable`, and then the tape is of no use.
 
 `Tape.fuse` joins neighbours on a complete tape that a kernel can do in one pass over memory: a frame of zeros and the
 convolution in it, a depthwise convolution and the 1x1 convolution after it, what follows a convolution (batch norm, a
-residual, ReLU, a pooling), what follows batch norm, and going back through a ReLU. A map that only the next job reads is then never
-written. The joint kernels have the bits of the separate ones, save that a frame's zeros times an infinite weight are NaN and
-a convolution's own padding is not.
+residual, ReLU, a pooling), what follows batch norm, and going back through a ReLU. A map that only the next job reads is
+then never written. The joint kernels have the bits of the separate ones, save that a frame's zeros times an infinite weight
+are NaN and a convolution's own padding is not.
 
 While jobs are joined, every block has addresses of its own, which nothing lies at, so that only what they name decides. Then
 memory is laid out anew, by which jobs name a block still: as little of it as possible, for what is used again at once is in
