@@ -434,6 +434,23 @@ def test_memory_is_laid_out_anew_but_for_what_is_held(rng):
     assert tape.bytes <= 6 * (x.nbytes + 64)
 
 
+def test_windows_of_a_pooling_that_leave_the_map(rng):
+    """In no band are their lines, so the pooling stays a job of its own."""
+    x, weight = (rng.normal(size=shape).astype(np.float32) for shape in ((2, 29, 28, 1), (3, 3, 1, 32)))
+    tape = Tape()
+    with tape:
+        a = tape.buffer(x)
+    a[...] = x
+    with tape:
+        y = ops.max_pool2d(ops.conv2d(a, weight), 2, ceil_mode=True)
+    tape.close()
+    tape.fuse()
+    expected = y.tobytes()
+    y[...] = 0
+    tape.run(0, len(tape))
+    assert y.tobytes() == expected
+
+
 def test_what_no_kernel_does_makes_a_tape_useless(rng):
     x = rng.normal(size=(5, 6)).astype(np.float32)
     other = x.astype(">f4")  # of another byte order
