@@ -42,6 +42,8 @@ typedef struct cnf_conv2d_job { /* one convolution pass; see conv2d.inc for who 
 } cnf_conv2d_job;
 
 #define CNF_SUM_CHUNK 4096 /* elements a task when partial sums are added up */
+#define CNF_KC                                                                                                         \
+  256 /* rows of a weight gradient that are summed together; channels of a Winograd piece: the widest strip */
 #define CNF_STRIP_ROWS 224 /* 16 tiles of 14 rows, 28 of 8: a strip of 240 KB; as a reduction it is one cut */
 #define CNF_TALL_ROWS 448  /* where rows are outputs: half as many packed panels, 2-4 % */
 
@@ -187,7 +189,7 @@ static inline size_t cnf_whole_pages(size_t bytes) { return (bytes + 4095) / 409
  * columns over a V that is shared or made by each task. What is shared is a job of its own (cnf_winograd_tasks). */
 static inline void cnf_winograd_plan(cnf_conv2d_job *job, size_t itemsize, int workers) {
   const cnf_conv2d *s = &job->shape;
-  const ptrdiff_t m = job->algorithm, positions = (m + 2) * (m + 2), kc = 256, lanes = 16;
+  const ptrdiff_t m = job->algorithm, positions = (m + 2) * (m + 2), kc = CNF_KC, lanes = 16;
   const ptrdiff_t cg = s->c / s->groups, kg = s->k / s->groups;
   const ptrdiff_t tiles = s->n * cnf_ceil_div(s->oh, m) * cnf_ceil_div(s->ow, m);
   const ptrdiff_t pieces = cnf_ceil_div(cg, kc), width = cnf_ceil_div(cg, pieces);
@@ -266,7 +268,7 @@ static inline void cnf_winograd_weight_plan(cnf_conv2d_job *job, size_t itemsize
 static inline ptrdiff_t cnf_winograd_tasks(const cnf_conv2d_job *job) {
   const ptrdiff_t groups = job->shape.groups, cg = job->shape.c / groups;
   if (!job->shared_bytes) return 0;
-  return job->columns_first ? groups * cnf_ceil_div(cg, 256) * job->row_tasks : groups * cnf_ceil_div(cg, 16);
+  return job->columns_first ? groups * cnf_ceil_div(cg, CNF_KC) * job->row_tasks : groups * cnf_ceil_div(cg, 16);
 }
 
 /* Backward to the input, stride 1, is the forward pass on dy with the kernel turned round: the same shape, seen from there. */
@@ -335,7 +337,7 @@ static inline int cnf_conv2d_few(const cnf_conv2d *s) {
 /* Its tasks: bands of row_chunk input rows of an image. Neighbouring bands share output rows, so they are few and high. */
 static inline void cnf_conv2d_few_plan(cnf_conv2d_job *job, size_t itemsize, int workers) {
   const cnf_conv2d *s = &job->shape;
-  const ptrdiff_t kc = 256, columns = cnf_ceil_div(s->kh * s->kw * s->c, 16) * 16;
+  const ptrdiff_t kc = CNF_KC, columns = cnf_ceil_div(s->kh * s->kw * s->c, 16) * 16;
   const ptrdiff_t wanted = workers > 1 ? cnf_ceil_div(4 * workers, s->n) : 1, most = 1 + s->h / (8 * s->kh * s->dh);
   job->row_chunk = cnf_ceil_div(s->h, wanted < most ? wanted : most);
   job->row_tasks = cnf_ceil_div(s->h, job->row_chunk);
@@ -586,7 +588,7 @@ static inline void cnf_conv2d_plan(cnf_conv2d_job *job, int pass, size_t itemsiz
     cnf_conv2d_weight_thin_plan(job, itemsize);
     return;
   }
-  const ptrdiff_t kc = 256, columns = (pass == CNF_BACKWARD_INPUT ? s->c : s->k) / s->groups,
+  const ptrdiff_t kc = CNF_KC, columns = (pass == CNF_BACKWARD_INPUT ? s->c : s->k) / s->groups,
                   pixels = s->n * s->oh * s->ow;
   if (pass == CNF_FORWARD && cnf_conv2d_lines(s, pass)) {
     cnf_conv2d_lines_plan(job, itemsize, workers);

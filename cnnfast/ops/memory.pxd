@@ -20,7 +20,7 @@ cdef class Arena:
     cdef const Py_ssize_t *clock
     cdef bint open
     cdef void *take(self, size_t size) except? NULL
-    cdef int give(self, void *data, size_t size) except -1
+    cdef int give(self, void *data) except -1
     cdef int close(self) except -1
     cdef size_t add(self, size_t size, Py_ssize_t freed) except? 0
     cdef int shrink(self) except -1

@@ -78,15 +78,14 @@ cdef class Arena:
             cnf_release(self.base, self.reserved)
 
     cdef void *take(self, size_t size) except? NULL:
-        size = (size + 63) // 64 * 64
         self.add(size, -1)
         cdef cnf_span *span = &self.spans[self.count - 1]
         try:
-            span.begin = self._find(size)
+            span.begin = self._find(span.end)
         except MemoryError:
             self.count -= 1
             raise
-        span.end = span.begin + size
+        span.end += span.begin
         return self.base + span.begin
 
     cdef size_t add(self, size_t size, Py_ssize_t freed) except? 0:
@@ -130,7 +129,7 @@ cdef class Arena:
             self.advised = whole
         return begin
 
-    cdef int give(self, void *data, size_t size) except -1:
+    cdef int give(self, void *data) except -1:
         cdef size_t begin = <char *>data - self.base
         cdef Py_ssize_t i
         if not self.open:
@@ -186,7 +185,7 @@ cdef class Block:
         if self.data == NULL:
             return
         if self.arena is not None:
-            self.arena.give(self.data, self.size)
+            self.arena.give(self.data)
         elif shelves is not None and kept + self.size <= LIMIT:
             shelf = shelves.setdefault(self.size, [])
             shelf.append(<size_t>self.data)
