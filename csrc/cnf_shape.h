@@ -167,21 +167,22 @@ static inline size_t cnf_winograd_strip(ptrdiff_t columns, ptrdiff_t rows) {
   return (size_t)((cnf_ceil_div(columns, 16) * rows) | 1) * 16;
 }
 
-/* Columns whose weights are transformed together where they are not shared: two vectors; where the weights come from beyond
- * L2, in long lines, as many as leave room for their sums (512 -> 512 at 4 x 4, one image: 0.81 of the time). */
-static inline ptrdiff_t cnf_winograd_span(ptrdiff_t positions, ptrdiff_t tiles, ptrdiff_t cg, ptrdiff_t kg,
-                                          ptrdiff_t columns) {
-  const ptrdiff_t lanes = 32, sums = 65536 / (positions * tiles), u = 131072 / (positions * 16);
-  const ptrdiff_t room = (sums < u ? sums : u) / lanes * lanes, all = cnf_ceil_div(columns, lanes) * lanes;
-  if (9 * cg * kg <= 1 << 18 || room <= lanes) return lanes;
-  return room < all ? room : all;
+/* Columns and channels of the weights that are fetched while those before them are multiplied, where they come from beyond
+ * L2: 144 KB in long lines; as many columns as leave room for their sums (512 -> 512 at 7 x 7, one image: to the input 0.68
+ * of the time). */
+static inline ptrdiff_t cnf_winograd_span(const cnf_conv2d_job *job, ptrdiff_t positions, ptrdiff_t tiles) {
+  const ptrdiff_t lanes = 32, room = 65536 / (positions * tiles) / lanes * lanes;
+  const ptrdiff_t all = cnf_ceil_div(job->col_chunk, lanes) * lanes, most = room < 256 ? room : 256;
+  if (job->transposed || 9 * job->shape.c * job->shape.k <= job->shape.groups << 18 || most <= lanes) return lanes;
+  return most < all ? most : all;
 }
+static inline ptrdiff_t cnf_winograd_depth(ptrdiff_t span) { return 4096 / span / 16 * 16; }
 
-/* Channels at a time: the fewer the tiles, the less their sums cost to take up again. */
-static inline ptrdiff_t cnf_winograd_depth(ptrdiff_t positions, ptrdiff_t span, ptrdiff_t tiles) {
-  const ptrdiff_t most = tiles <= 8 ? 32 : 64, fit = 131072 / (positions * span) / 16 * 16;
-  return fit < most ? fit : most;
-}
+/* Columns, and channels, whose weights are turned and multiplied at once. With few tiles all positions of some of them are
+ * multiplied one after the other (512 -> 512 at 28 x 28, one image: 0.78 of the time); of many, each position of all tiles. */
+#define CNF_WINOGRAD_PANEL 32
+static inline int cnf_winograd_few(ptrdiff_t tiles) { return tiles <= 56; }
+static inline ptrdiff_t cnf_winograd_terms(ptrdiff_t tiles) { return cnf_winograd_few(tiles) ? 32 : 64; }
 
 static inline size_t cnf_whole_pages(size_t bytes) { return (bytes + 4095) / 4096 * 4096 + 64; }
 
@@ -220,9 +221,8 @@ static inline void cnf_winograd_plan(cnf_conv2d_job *job, size_t itemsize, int w
     job->col_tasks = cnf_ceil_div(kg, job->col_chunk);
     job->tasks = job->col_tasks * s->groups;
     job->shared_bytes = own ? 0 : s->groups * whole * itemsize;
-    const ptrdiff_t span = cnf_winograd_span(positions, tiles, cg, kg, job->col_chunk),
-                    depth = cnf_winograd_depth(positions, span, tiles);
-    const size_t u = positions * cnf_winograd_strip(span, depth < width ? depth : width),
+    const ptrdiff_t span = cnf_winograd_span(job, positions, tiles);
+    const size_t u = positions * cnf_winograd_strip(CNF_WINOGRAD_PANEL, cnf_winograd_terms(tiles)),
                  product = positions * cnf_winograd_strip(span, tiles);
     job->scratch_bytes = cnf_whole_pages((u + (pieces > 1 ? 2 : 1) * product + packed + (own ? whole : 0)) * itemsize);
     return;
