@@ -45,6 +45,7 @@ class BuildExt(build_ext):
     def finalize_options(self) -> None:
         super().finalize_options()
         self.parallel = self.parallel or os.cpu_count()
+        self.keeps_names = self.inplace or self.editable_mode  # a developer's build, for profilers
         if self.editable_mode:  # would go to a temporary folder: kept, what is up to date is not compiled again
             kept = f"build/editable-{sys.implementation.cache_tag}{'-serial' * bool(os.environ.get('CNNFAST_NO_OPENMP'))}"
             self.build_lib, self.build_temp = f"{kept}/lib", f"{kept}/temp"
@@ -55,11 +56,14 @@ class BuildExt(build_ext):
                 if extension.name == "cnnfast.ops.threads":  # the only unit with an OpenMP region
                     extension.extra_compile_args.append(OPENMP)
                     extension.extra_link_args.append(OPENMP)
+        if sys.platform == "linux" and not self.keeps_names:
+            for extension in self.extensions:
+                extension.extra_link_args.append("-Wl,-s")
         super().build_extensions()
 
 
 def extension(path: Path) -> Extension:
-    kernels = path.stem == "cpu"  # they keep their names, for profilers
+    kernels = path.stem == "cpu"
     return Extension(
         ".".join(path.with_suffix("").parts),
         [str(path), *(KERNELS if kernels else [])],
@@ -67,7 +71,7 @@ def extension(path: Path) -> Extension:
         depends=[str(p) for p in sorted(Path("csrc").iterdir())],
         define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")],
         extra_compile_args=[*COMPILE, "-O2" if kernels else "-Os"],
-        extra_link_args=[*LINK, *([] if kernels else ["-Wl,-s"])] if sys.platform == "linux" else [],
+        extra_link_args=[*LINK] if sys.platform == "linux" else [],
     )
 
 

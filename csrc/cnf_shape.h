@@ -30,7 +30,8 @@ typedef struct cnf_conv2d_job { /* one convolution pass; see conv2d.inc for who 
   int activation;
   int algorithm;                  /* CNF_DIRECT, planned: or how; CNF_DEPTHWISE, or m of Winograd F(m x m, 3 x 3) */
   int columns_first;              /* Winograd: see wg_columns */
-  int transposed;                 /* Winograd backward_input: w is read turned round, channels swapped */
+  int transposed;                 /* backward_input as a forward pass on dy: w is read turned round, channels swapped */
+  int adjoint;                    /* Winograd backward_input: by the tiles of dy, see wg_adjoint */
   ptrdiff_t row_chunk, col_chunk; /* how the product is cut into tasks: strip rows, output columns */
   ptrdiff_t row_tasks, col_tasks, splits, tasks;
   void *shared;  /* workspace common to all workers */
@@ -90,6 +91,17 @@ static inline ptrdiff_t cnf_unpadded(ptrdiff_t count, ptrdiff_t step, ptrdiff_t 
   return sum;
 }
 
+/* Tiles of F(m x m, 3 x 3) that cover a map. */
+static inline ptrdiff_t cnf_tiles(ptrdiff_t h, ptrdiff_t w, ptrdiff_t m) {
+  return cnf_ceil_div(h, m) * cnf_ceil_div(w, m);
+}
+
+/* Whether F(4, 3) goes backward to an input of h x w pixels by the tiles of the oh x ow of dy, the forward pass turned into
+ * its adjoint: without padding they are fewer (13 x 13 from 11 x 11: 9 instead of 16), but their results overlap. */
+static inline int cnf_winograd_adjoint(ptrdiff_t h, ptrdiff_t w, ptrdiff_t oh, ptrdiff_t ow) {
+  return 10 * cnf_tiles(oh, ow, 4) <= 8 * cnf_tiles(h, w, 4);
+}
+
 /* What a pass over `batch` images costs, in hundredths of a nanosecond: the products, of `pixels` an image where the sum is
  * direct; the transforms of each tile's channels; and what every weight costs, however few images there are: to read it (or
  * write its gradient) and, for F(4, 3) and F(2, 3), to make 36 and 16 of it (or it of them), dearer where they leave the
@@ -98,8 +110,7 @@ static inline double cnf_conv2d_cost(int algorithm, int pass, double batch, doub
                                      double c, double k) {
   const int far = c * k > 32768, weight = pass == CNF_BACKWARD_WEIGHT;
   if (algorithm == CNF_DIRECT) return c * k * ((far ? 100 : 30) + 10 * batch * pixels);
-  const double m = algorithm, tiles = batch * (double)cnf_ceil_div((ptrdiff_t)oh, algorithm) *
-                                      (double)cnf_ceil_div((ptrdiff_t)ow, algorithm);
+  const double m = algorithm, tiles = batch * (double)cnf_tiles((ptrdiff_t)oh, (ptrdiff_t)ow, algorithm);
   const double once = m == 4 ? weight ? far ? 580 : 360 : far ? 500 : 380 : weight ? far ? 380 : 190 : far ? 250 : 180;
   return m == 4 ? c * k * (once + 47 * tiles) + tiles * 140 * (c + k)
                 : c * k * (once + 20 * tiles) + tiles * 60 * (c + k);
@@ -122,8 +133,11 @@ static inline int cnf_conv2d_algorithm(const cnf_conv2d *s, int pass, int wanted
     pixels = (double)(cnf_unpadded(s->oh, 1, -s->pt, 3, 1, s->h) * cnf_unpadded(s->ow, 1, -s->pl, 3, 1, s->w)) / 9;
   int best = CNF_DIRECT;
   for (int m = CNF_DIRECT; m <= (strict ? CNF_WINOGRAD2 : CNF_WINOGRAD4); m += 2) {
-    const double one = pass == CNF_FORWARD ? cnf_conv2d_cost(m, pass, 1, oh, ow, pixels, cg, kg) : 1;
-    const double cost = one * cnf_conv2d_cost(m, pass, 8, oh, ow, pixels, cg, kg);
+    const int by_dy =
+        m == CNF_WINOGRAD4 && pass == CNF_BACKWARD_INPUT && cnf_winograd_adjoint(s->h, s->w, s->oh, s->ow);
+    const double th = by_dy ? s->oh : oh, tw = by_dy ? s->ow : ow;
+    const double one = pass == CNF_FORWARD ? cnf_conv2d_cost(m, pass, 1, th, tw, pixels, cg, kg) : 1;
+    const double cost = one * cnf_conv2d_cost(m, pass, 8, th, tw, pixels, cg, kg);
     if (m == CNF_DIRECT) direct = one, least = cost;
     if (one < 1.5 * direct && cost < least) best = m, least = cost;
   }
@@ -186,13 +200,31 @@ static inline ptrdiff_t cnf_winograd_terms(ptrdiff_t tiles) { return cnf_winogra
 
 static inline size_t cnf_whole_pages(size_t bytes) { return (bytes + 4095) / 4096 * 4096 + 64; }
 
+/* Tasks of about row_chunk tiles. The adjoint's results overlap: a task takes whole images or, where there are not enough for
+ * all workers, a band of an image's rows, and makes the row of tiles above it once more. */
+static inline void cnf_winograd_rows(cnf_conv2d_job *job, int workers) {
+  const cnf_conv2d *s = &job->shape;
+  const ptrdiff_t m = job->algorithm;
+  if (!job->adjoint) {
+    job->row_tasks = cnf_ceil_div(s->n * cnf_tiles(s->oh, s->ow, m), job->row_chunk);
+    return;
+  }
+  const ptrdiff_t th = cnf_ceil_div(s->h, m), tw = cnf_ceil_div(s->w, m),
+                  images = cnf_ceil_div(job->row_chunk, th * tw);
+  ptrdiff_t bands = s->n < workers ? cnf_ceil_div(workers, s->n) : 1;
+  if (bands > th / 2) bands = th / 2 > 0 ? th / 2 : 1;
+  job->row_chunk = bands > 1 ? cnf_ceil_div(th, bands) * tw : images * th * tw;
+  job->row_tasks = bands > 1 ? s->n * cnf_ceil_div(th * tw, job->row_chunk) : cnf_ceil_div(s->n, images);
+}
+
 /* Winograd's cut: blocks of tiles x shares of the columns over a shared U, or, if that moves less through memory, chunks of
  * columns over a V that is shared or made by each task. What is shared is a job of its own (cnf_winograd_tasks). */
 static inline void cnf_winograd_plan(cnf_conv2d_job *job, size_t itemsize, int workers) {
   const cnf_conv2d *s = &job->shape;
   const ptrdiff_t m = job->algorithm, positions = (m + 2) * (m + 2), kc = CNF_KC, lanes = 16;
   const ptrdiff_t cg = s->c / s->groups, kg = s->k / s->groups;
-  const ptrdiff_t tiles = s->n * cnf_ceil_div(s->oh, m) * cnf_ceil_div(s->ow, m);
+  job->adjoint = job->transposed && m == CNF_WINOGRAD4 && cnf_winograd_adjoint(s->oh, s->ow, s->h, s->w);
+  const ptrdiff_t tiles = s->n * (job->adjoint ? cnf_tiles(s->h, s->w, m) : cnf_tiles(s->oh, s->ow, m));
   const ptrdiff_t pieces = cnf_ceil_div(cg, kc), width = cnf_ceil_div(cg, pieces);
   const size_t packed = 9 * 16 * 2 * lanes;
   job->splits = 1;
@@ -203,7 +235,8 @@ static inline void cnf_winograd_plan(cnf_conv2d_job *job, size_t itemsize, int w
   if (cnf_winograd_apart(s, positions, tiles, block, itemsize, workers)) {
     job->columns_first = 0;
     job->row_chunk = cnf_ceil_div(tiles, workers);
-    job->row_tasks = job->tasks = cnf_ceil_div(tiles, job->row_chunk);
+    cnf_winograd_rows(job, workers);
+    job->tasks = job->row_tasks;
     job->col_chunk = kg, job->col_tasks = 1;
     job->shared_bytes = 0;
     if (job->segment > job->row_chunk) job->segment = job->row_chunk;
@@ -227,16 +260,17 @@ static inline void cnf_winograd_plan(cnf_conv2d_job *job, size_t itemsize, int w
     job->scratch_bytes = cnf_whole_pages((u + (pieces > 1 ? 2 : 1) * product + packed + (own ? whole : 0)) * itemsize);
     return;
   }
-  job->row_chunk = job->segment = cnf_even_chunk(tiles, block, workers);
-  job->row_tasks = cnf_ceil_div(tiles, job->row_chunk);
+  job->row_chunk = cnf_even_chunk(tiles, block, workers);
+  cnf_winograd_rows(job, workers);
+  if (job->segment > job->row_chunk) job->segment = job->row_chunk;
   const ptrdiff_t wanted = workers > 1 ? cnf_ceil_div(2 * workers, job->row_tasks * s->groups) : 1,
                   most = cnf_ceil_div(kg, 2 * lanes), shares = wanted < most ? wanted : most;
   job->col_chunk = cnf_ceil_div(cnf_ceil_div(kg, shares), 2 * lanes) * 2 * lanes;
   job->col_tasks = cnf_ceil_div(kg, job->col_chunk);
   job->tasks = job->row_tasks * job->col_tasks * s->groups;
   job->shared_bytes = s->groups * positions * cnf_winograd_strip(kg, cg) * itemsize;
-  const size_t v = pieces * positions * cnf_winograd_strip(width, job->row_chunk),
-               product = positions * cnf_winograd_strip(job->col_chunk < kg ? job->col_chunk : kg, job->row_chunk);
+  const size_t v = pieces * positions * cnf_winograd_strip(width, job->segment),
+               product = positions * cnf_winograd_strip(job->col_chunk < kg ? job->col_chunk : kg, job->segment);
   job->scratch_bytes = cnf_whole_pages((v + product > packed ? v + product : packed) * itemsize);
 }
 
@@ -247,7 +281,7 @@ static inline void cnf_winograd_weight_plan(cnf_conv2d_job *job, size_t itemsize
   const ptrdiff_t m = job->algorithm, positions = (m + 2) * (m + 2), lanes = 16, most = 64,
                   rows = CNF_WINOGRAD_SUM_TILES;
   const ptrdiff_t cg = s->c / s->groups, kg = s->k / s->groups;
-  const ptrdiff_t tiles = s->n * cnf_ceil_div(s->oh, m) * cnf_ceil_div(s->ow, m);
+  const ptrdiff_t tiles = s->n * cnf_tiles(s->oh, s->ow, m);
   job->row_chunk = cnf_ceil_div(cnf_ceil_div(cg, cnf_ceil_div(cg, most)), lanes) * lanes;
   job->row_tasks = cnf_ceil_div(cg, job->row_chunk);
   job->col_chunk = cnf_ceil_div(cnf_ceil_div(kg, cnf_ceil_div(kg, most)), lanes) * lanes;

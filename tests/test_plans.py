@@ -264,12 +264,14 @@ def block(kind, filters=16, size=3):
         return [layers.Residual(main, [layers.Conv2D(filters, 1), layers.BatchNormalization()]), layers.ReLU()]
     if kind == "plain residual":
         return [layers.Residual([layers.Conv2D(filters, size, padding="same")]), layers.ReLU()]
+    if kind == "two ways":
+        return [layers.Residual([layers.Conv2D(filters, size)], [layers.Conv2D(filters, size)]), layers.ReLU()]
     assert kind == "pool"
     return [layers.Conv2D(filters, size, padding="same", activation="relu"), layers.MaxPooling2D(2)]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("kind", ["plain", "norm", "depthwise", "frame", "relu6", "residual", "projection", "plain residual", "pool"])
+@pytest.mark.parametrize("kind", ["plain", "norm", "depthwise", "frame", "relu6", "residual", "projection", "plain residual", "two ways", "pool"])
 def test_fused_jobs_have_the_bits_of_the_layers(kind, dtype, isa, rng):
     """Twice the block, so that what one leaves behind meets the next; shapes for which convolutions take every algorithm."""
 

@@ -263,6 +263,8 @@ WINOGRAD = [  # 3x3, stride 1
     Case((1, 19, 20, 40), (3, 3, 40, 64), padding="same", data_format="channels_first"),
     Case((1, 3, 3, 20), (3, 3, 20, 16), padding=((0, 2), (1, 1))),
     Case((1, 1, 1, 16), (3, 3, 16, 16), padding=1),
+    Case((2, 21, 14, 24), (3, 3, 24, 40)),  # to the input by the tiles of dy, which are fewer
+    Case((1, 18, 14, 40), (3, 3, 40, 17), padding=((0, 1), (0, 0))),
 ]
 
 
@@ -460,18 +462,20 @@ def test_large_results_have_the_bits_of_small_ones(isa, case, rng):
 
 
 @pytest.mark.parametrize("precision", ["default", "strict"])
-def test_winograd_has_the_same_bits_whatever_is_shared(isa, precision, rng):
-    """Few tiles are transformed by all or for all, the weights of more by all, those of many for all; one tile not finite."""
-    case = Case((40, 13, 11, 40), (3, 3, 40, 35), padding=1)
+@pytest.mark.parametrize("size, padding", [((13, 11), 1), ((22, 10), 0)])
+def test_winograd_has_the_same_bits_whatever_is_shared(isa, size, padding, precision, rng):
+    """Few tiles are transformed by all or for all, the weights of more by all, those of many for all; bands of an image whose
+    results overlap; one tile not finite."""
+    case = Case((40, *size, 40), (3, 3, 40, 35), padding=padding)
     x, weight, bias, dy = case.data(lambda shape: rng.normal(size=shape).astype(np.float32))
     x[0, 5, 6, 7] = dy[0, 6, 5, 4] = np.inf
     options = dict(algorithm="winograd", precision=precision)
     y, dx = (case.passes(ops, x, weight, bias, dy)[name](**options) for name in ("forward", "input"))
     for (start, stop), threads in itertools.product([(0, 1), (39, 40), (0, 3), (0, 40)], (1, 2, 3, 5)):
-        few = ops.conv2d(x[start:stop], weight, bias, 1, 1, num_threads=threads, **options)
+        few = ops.conv2d(x[start:stop], weight, bias, 1, padding, num_threads=threads, **options)
         assert_same_bits(few, y[start:stop])
         shape = (stop - start, *x.shape[1:])
-        few = ops.conv2d_backward_input(dy[start:stop], weight, shape, 1, 1, num_threads=threads, **options)
+        few = ops.conv2d_backward_input(dy[start:stop], weight, shape, 1, padding, num_threads=threads, **options)
         assert_same_bits(few, dx[start:stop])
 
 
