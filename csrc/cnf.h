@@ -58,6 +58,9 @@ typedef struct { /* x, dy, y: rows of `period` columns; a task covers `rows` of 
   void *gated;                                     /* where the gradient before the activation goes, or NULL */
   void *tiled, *partial;                           /* workspace of 5 and of 3 * chunks periods */
   double *merged;                                  /* workspace of 2 * channels */
+  const struct cnf_pool2d_job *pool; /* column_sum: the pooling whose gradient is x, made in scratch; or NULL */
+  void *scratch;
+  size_t scratch_bytes; /* a worker */
   ptrdiff_t channels, period, rows, chunks;
   ptrdiff_t all_rows, tail; /* whole rows, and how much of another */
   double eps, ceiling;

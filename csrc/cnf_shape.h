@@ -26,7 +26,9 @@ typedef struct cnf_conv2d_job { /* one convolution pass; see conv2d.inc for who 
   const void *mean, *scale, *shift, *residual; /* forward: see finish in gemm.inc; NULL where unused */
   double ceiling;                              /* of CNF_CLIP */
   const struct cnf_conv2d_job *before;         /* a 1 x 1 convolution: the depthwise one that makes its x, or NULL */
-  const struct cnf_pool2d_job *pool; /* lines: the pooling that takes its results, which go nowhere else; or NULL */
+  const struct cnf_pool2d_job
+      *pool; /* lines: the pooling that takes its results, which go nowhere else, or whose gradient is
+                                        dy, which nobody else makes; or NULL */
   int activation;
   int algorithm;                  /* CNF_DIRECT, planned: or how; CNF_DEPTHWISE, or m of Winograd F(m x m, 3 x 3) */
   int columns_first;              /* Winograd: see wg_columns */
@@ -468,6 +470,20 @@ static inline void cnf_conv2d_pool_lines(cnf_conv2d_job *job, ptrdiff_t lines, s
       cnf_lines_bytes(job, itemsize) + cnf_whole_pages(job->row_chunk * job->shape.ow * job->shape.k * itemsize);
 }
 
+/* Backward to the weight: frame, panel and pointers */
+static inline size_t cnf_weight_lines_bytes(const cnf_conv2d_job *job, size_t itemsize) {
+  const cnf_conv2d *s = &job->shape;
+  const size_t frame = (size_t)(cnf_conv2d_height(s, job->row_chunk) * cnf_conv2d_pitch(s, s->c)),
+               panel = (size_t)(job->row_chunk * s->ow) * 3 * 16;
+  return cnf_whole_pages((frame + panel) * itemsize + s->kh * s->kw * s->c * sizeof(void *));
+}
+
+/* A band of dy is made in scratch, from the gradient of its pooling. */
+static inline void cnf_conv2d_pool_gradient(cnf_conv2d_job *job, size_t itemsize) {
+  job->scratch_bytes =
+      cnf_weight_lines_bytes(job, itemsize) + cnf_whole_pages(job->row_chunk * job->shape.ow * job->shape.k * itemsize);
+}
+
 /* Bands of output lines, and splits, by the shape alone: both are a summation order. */
 static inline void cnf_conv2d_weight_lines_plan(cnf_conv2d_job *job, size_t itemsize) {
   const cnf_conv2d *s = &job->shape;
@@ -480,9 +496,7 @@ static inline void cnf_conv2d_weight_lines_plan(cnf_conv2d_job *job, size_t item
   job->splits = cnf_splits(16, s->n * job->row_tasks);
   job->tasks = job->splits;
   job->shared_bytes = job->splits > 1 ? (size_t)job->splits * weights * s->k * itemsize : 0;
-  const size_t frame = (size_t)(cnf_conv2d_height(s, job->row_chunk) * cnf_conv2d_pitch(s, s->c)),
-               panel = (size_t)(job->row_chunk * s->ow) * 3 * 16;
-  job->scratch_bytes = cnf_whole_pages((frame + panel) * itemsize + weights * sizeof(void *));
+  job->scratch_bytes = cnf_weight_lines_bytes(job, itemsize);
 }
 
 /* Few filters would leave most of `lanes` idle: they run along the pixels of a line instead, or where channels are more, along

@@ -12,7 +12,7 @@ import pytest
 from layer_cases import CASES
 
 import cnnfast
-from cnnfast import Sequential, layers, losses, ops, plans
+from cnnfast import Sequential, layers, losses, ops, optimizers, plans
 from cnnfast.ops import cpu
 from cnnfast.ops.tape import Tape, not_replayable
 
@@ -321,17 +321,22 @@ def test_a_depthwise_convolution_makes_the_strips_of_the_next(size, threads, isa
         (3, 24, 5, 2, 3, 3, (66, 71), None),
         (2, 17, 3, 2, 1, 2, (62, 58), None),
         (1, 16, 3, 1, 3, 4, (63, 149), "relu"),  # bands of 3 lines become bands of 4
+        (1, 32, 3, 1, 2, 2, (131, 140), "relu"),  # whose gradient is 6 MB
+        (1, 16, 3, 1, 3, 2, (181, 150), None),  # windows that overlap: a band of theirs has no end
     ],
 )
+@pytest.mark.parametrize("use_bias", [True, False])
 def test_pooling_takes_the_lines_of_a_convolution(
-    channels, filters, kernel, stride, pool, pool_stride, size, activation, threads, isa
+    channels, filters, kernel, stride, pool, pool_stride, size, activation, use_bias, threads, isa
 ):
-    """What a convolution makes is pooled band by band; the last lines may be in no window."""
+    """What a convolution makes is pooled band by band; the last lines may be in no window. Its gradient is made band by band,
+    once for the weights and once for the bias, where it is large."""
 
     def train(eager):
-        model = Sequential([layers.Input((*size, channels)), layers.Conv2D(filters, kernel, stride, activation=activation),
+        model = Sequential([layers.Input((*size, channels)),
+                            layers.Conv2D(filters, kernel, stride, activation=activation, use_bias=use_bias),
                             layers.MaxPooling2D(pool, pool_stride), layers.Flatten(), layers.Dense(3)], seed=2)  # fmt: skip
-        model.compile("sgd", "mse", run_eagerly=eager)
+        model.compile(optimizers.SGD(1e-4), "mse", run_eagerly=eager)
         data = np.random.default_rng(3)
         answers = []
         with ops.threads(threads):
@@ -345,8 +350,9 @@ def test_pooling_takes_the_lines_of_a_convolution(
     (model, ours), (_, theirs) = train(False), train(True)
     assert ours == theirs
     fused = {key[4]: plan.tape.fused for key, found in model._plans._idle.items() for plan in found}
-    assert fused["infer"] == 1
-    assert fused["train"] == (2 if activation == "relu" else 1)  # and its gradient's mask
+    forward, map_size = pool <= pool_stride, np.prod(model.layers[0].output_shape[1:]) * 3 * 4
+    assert fused["infer"] == forward
+    assert fused["train"] == forward + (activation == "relu") + (map_size > 1 << 22)  # and its gradient's mask, its gradient
 
 
 def test_copies_and_pickles_plan_anew(rng):

@@ -141,6 +141,9 @@ cdef extern from "cnf.h" nogil:
         void *tiled
         void *partial
         double *merged
+        const void *pool  # a cnf_pool2d_job
+        void *scratch
+        size_t scratch_bytes
         ptrdiff_t channels, period, rows, chunks, all_rows, tail
         double eps, ceiling
         int mode, activation
@@ -307,6 +310,7 @@ cdef extern from "cnf.h" nogil:
     void cnf_conv2d_plan(cnf_conv2d_job *job, int which, size_t itemsize, ptrdiff_t lanes, int workers)
     bint cnf_conv2d_turns(const cnf_conv2d *s, ptrdiff_t lanes)
     void cnf_conv2d_pool_lines(cnf_conv2d_job *job, ptrdiff_t lines, size_t itemsize)
+    void cnf_conv2d_pool_gradient(cnf_conv2d_job *job, size_t itemsize)
 
 # The kernels of the ISA in force, for NPY_FLOAT or NPY_DOUBLE.
 cdef const cnf_kernels *kernels(int typenum) noexcept nogil
