@@ -479,6 +479,28 @@ def test_winograd_has_the_same_bits_whatever_is_shared(isa, size, padding, preci
         assert_same_bits(few, dx[start:stop])
 
 
+@pytest.mark.parametrize("precision", ["default", "strict"])
+@pytest.mark.parametrize("padding", [0, 1])
+def test_winograd_leaves_the_neighbours_of_what_is_not_finite_alone(isa, padding, precision, rng):
+    """One infinite weight: the bits of all other channels are those without it, for any thread count."""
+    case = Case((2, 13, 11, 100), (3, 3, 100, 100), padding=padding)
+    x, weight, bias, dy = case.data(lambda shape: rng.normal(size=shape).astype(np.float32))
+    options = dict(algorithm="winograd", precision=precision)
+    plain = {name: run(**options) for name, run in case.passes(ops, x, weight, bias, dy).items() if name != "bias"}
+    weight[0, 0, 40, 50] = x[0, 4, 4, 40] = dy[0, 5, 5, 50] = np.inf
+    beside = {"forward": np.arange(100) != 50, "input": np.arange(100) != 40}
+    runs = case.passes(ops, x, weight, bias, dy)
+    for threads in (1, 2, 3):
+        for name, others in beside.items():
+            y = runs[name](num_threads=threads, **options)
+            assert not np.isfinite(y[1]).all()
+            assert_same_bits(y[1][..., others], plain[name][1][..., others])
+        dw = runs["weight"](num_threads=threads, **options)
+        finite = np.isfinite(dw)
+        assert not finite.all()
+        assert_same_bits(dw[finite], plain["weight"][finite])
+
+
 @pytest.mark.parametrize("shape", [(5, 4, 261, 35), (23, 24, 261, 20), (23, 24, 20, 261), (7, 9, 181, 170)], ids=str)
 @pytest.mark.parametrize("precision", ["default", "strict"])
 @pytest.mark.parametrize("threads", [1, 2])
