@@ -294,6 +294,35 @@ def test_fused_jobs_have_the_bits_of_the_layers(kind, dtype, isa, rng):
         assert fused["train"] >= 2, fused
 
 
+@pytest.mark.parametrize(
+    "chain",
+    [
+        lambda: [layers.Conv2D(5, 3), layers.Flatten(), layers.BatchNormalization(), layers.Dense(3)],
+        lambda: [layers.Flatten(), layers.Dense(500), layers.Reshape((10, 10, 5)), layers.BatchNormalization()],
+        lambda: [layers.Conv2D(6, 3), layers.Reshape((12, 8, 3)), layers.BatchNormalization(), layers.ReLU()],
+        lambda: [layers.Conv2D(5, 3), layers.BatchNormalization(trainable=False), layers.Flatten(), layers.Dense(3)],
+        lambda: [layers.DepthwiseConv2D(3), layers.Reshape((4, 8, 3)), layers.BatchNormalization(trainable=False),
+                 layers.Conv2D(4, 3)],
+    ],
+    ids=["flatten", "dense", "reshape", "frozen", "frozen reshape"],
+)  # fmt: skip
+def test_a_norm_of_other_channels_is_not_joined(chain, isa, rng):
+    """Flatten and Reshape see the same memory: the norm's channels are not those of the op before, forward or backward."""
+    x = rng.normal(size=(3, 8, 10, 2)).astype(np.float32)
+
+    def train(eager):
+        model = Sequential([layers.Input(x.shape[1:]), layers.Conv2D(2, 1), *chain()], seed=1)
+        draw = np.random.default_rng(4)
+        model.set_weights([draw.uniform(0.1, 0.3, w.shape) for w in model.get_weights()])
+        model.compile(optimizers.SGD(1e-4), "mse", run_eagerly=eager)
+        y, answers = np.ones((3, *model.output_shape[1:]), np.float32), []
+        for _ in range(4):
+            answers += [model.predict_on_batch(x), model.train_on_batch(x, y), *model.get_weights()]
+        return [np.asarray(a).tobytes() for a in answers]
+
+    assert train(False) == train(True)
+
+
 @pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("size", [3, 5])
 def test_a_depthwise_convolution_makes_the_strips_of_the_next(size, threads, isa, rng):

@@ -506,7 +506,7 @@ cdef class Tape:
         cdef cnf_kernel *kernel = self.roll.entries[i].kernel
         cdef cnf_conv2d_job *conv = <cnf_conv2d_job *>self.roll.entries[i].job
         cdef cnf_norm *norm
-        cdef Py_ssize_t tile, j
+        cdef Py_ssize_t tile, j, channels
         if kernel == NULL or not (kernel == table.conv2d_direct or kernel == table.winograd2 or kernel == table.winograd4
                                   or kernel == table.depthwise or kernel == table.conv2d_backward_input_direct):
             return 0
@@ -514,6 +514,9 @@ cdef class Tape:
         j = self._next(tile) if self._is(tile, table.batch_norm_tile) else -1
         if self._is(j, table.batch_norm) and conv.activation == CNF_LINEAR and conv.residual == NULL and conv.scale == NULL:
             norm = <cnf_norm *>self.roll.entries[j].job
+            channels = conv.shape.c if kernel == table.conv2d_backward_input_direct else conv.shape.k
+            if norm.channels != channels:
+                return 0  # a layer between them sees the same memory in another shape
             if norm.x == conv.y and self._dies(conv.y, j) and (<cnf_norm *>self.roll.entries[tile].job).tiled == norm.tiled:
                 conv.mean = norm.tiled
                 conv.scale = <char *>norm.tiled + norm.period * itemsize
