@@ -323,6 +323,53 @@ def test_a_norm_of_other_channels_is_not_joined(chain, isa, rng):
     assert train(False) == train(True)
 
 
+def random_layer(rng, shape):
+    """A layer, or a block of some, that takes a map of `shape` (no smaller than 3 x 3), or its features."""
+    pick = lambda *options: options[rng.integers(len(options))]  # noqa: E731
+    filters, steps, padding = pick(2, 5, 16, 24), pick(1, 1, 2), pick("same", "valid")
+    more = dict(use_bias=pick(True, False), activation=pick(None, None, "relu"))
+    norm = dict(trainable=pick(True, True, False))
+    choices = [lambda: layers.BatchNormalization(**norm), lambda: layers.ReLU(), lambda: layers.ReLU(0.5), lambda: layers.Flatten()]
+    if len(shape) == 1:
+        fit = [c for c in (2, 3, 5, 8, 16) if shape[0] % (9 * c) == 0]
+        choices += [lambda: layers.Dense(pick(3, 90, 450), activation=more["activation"])] * 2
+        choices += [lambda: layers.Reshape((3, -1, pick(*fit)))] * 2 if fit else []
+        return pick(*choices)()
+    main = [layers.Conv2D(shape[2], 3, padding="same", **more), layers.BatchNormalization(**norm), layers.ReLU()]
+    both = [layers.Conv2D(filters, 3)], [layers.Conv2D(filters, 3), layers.BatchNormalization(**norm)]
+    choices += [lambda: layers.Conv2D(filters, pick(1, 3, 3), steps, padding=padding, **more)] * 5
+    choices += [lambda: layers.DepthwiseConv2D(3, steps, padding=padding, **more)] * 3
+    choices += [lambda: layers.MaxPooling2D(2), lambda: layers.MaxPooling2D(3, 2, padding="same"), lambda: layers.AveragePooling2D(2)]
+    choices += [lambda: layers.Residual(main), lambda: layers.Residual(*both), lambda: layers.ZeroPadding2D(1)]
+    choices += [lambda: layers.Conv2DTranspose(filters, 3, steps, padding=padding), lambda: layers.Cropping2D(((0, 1), (0, 0)))]
+    return pick(*choices)()
+
+
+def test_random_networks_have_the_bits_of_their_layers(isa, rng):
+    for _ in range(120):
+        made, shape = int(rng.integers(2**32)), (*rng.integers(6, 24, 2).tolist(), int(rng.integers(1, 9)))
+
+        def train(eager, made=made, shape=shape):
+            draw = np.random.default_rng(made)
+            model, now = Sequential([layers.Input(shape)], seed=1), shape
+            for _ in range(draw.integers(2, 9)):
+                model.add(random_layer(draw, now if len(now) == 1 or min(now[:2]) > 2 else (np.prod(now),)))
+                now = model.output_shape[1:]
+            for layer in (layers.Flatten(), layers.Dense(3)):
+                model.add(layer)
+            sign = lambda a: np.where(draw.random(a.shape) < 0.5, -a, a) if a.ndim > 1 else a  # noqa: E731
+            model.set_weights([sign(draw.uniform(0.02, 0.3, w.shape)) for w in model.get_weights()])
+            model.compile(optimizers.SGD(1e-6), "mse", run_eagerly=eager)
+            answers = []
+            for _ in range(4):
+                x = draw.normal(size=(2, *shape)).astype(np.float32)
+                answers += [model.predict_on_batch(x), model.train_on_batch(x, np.zeros((2, 3))), *model.get_weights()]
+            return model, [np.asarray(a).tobytes() for a in answers]
+
+        (model, ours), (_, theirs) = train(False), train(True)
+        assert ours == theirs, [(type(layer).__name__, layer.output_shape) for layer in model.layers]
+
+
 @pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("size", [3, 5])
 def test_a_depthwise_convolution_makes_the_strips_of_the_next(size, threads, isa, rng):
