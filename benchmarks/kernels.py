@@ -5,6 +5,7 @@ Every result is checked before it is timed.
 """
 
 import argparse
+import os
 import re
 import sys
 import time
@@ -93,7 +94,7 @@ def main(argv=None):
     report.use_run_peak(run["cases"])
     paths = report.save(run, options.output)
     print("\n".join(report.summary(run)))
-    print(f"{time.monotonic() - started:.0f} s; " + ", ".join(str(p.relative_to(crew.ROOT)) for p in paths))
+    print(f"{time.monotonic() - started:.0f} s; " + ", ".join(os.path.relpath(p) for p in paths))
 
 
 def measure(run, team, chosen, options):

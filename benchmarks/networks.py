@@ -6,6 +6,7 @@ are checked against NumPy, the losses of three training steps against NumPy (the
 
 import argparse
 import functools
+import os
 import re
 import statistics
 import sys
@@ -192,7 +193,7 @@ def main(argv=None):
                 run["jobs"].append(summarise(job, threads, results, options.statistic))
                 print(line(run["jobs"][-1]), flush=True)
     paths = report.save(run, options.output, markdown, picture)
-    print(", ".join(str(p.relative_to(crew.ROOT)) for p in paths))
+    print(", ".join(os.path.relpath(p) for p in paths))
 
 
 if __name__ == "__main__":
