@@ -370,6 +370,23 @@ def test_random_networks_have_the_bits_of_their_layers(isa, rng):
         assert ours == theirs, [(type(layer).__name__, layer.output_shape) for layer in model.layers]
 
 
+def test_what_is_finite_beside_an_infinite_weight_has_its_relu(isa, rng):
+    """Forward, a transposed convolution goes back to an input: by the tiles of its own, smaller map."""
+    x = rng.normal(size=(2, 8, 8, 32)).astype(np.float32)
+
+    def answer(eager):
+        model = Sequential([layers.Input(x.shape[1:]), layers.Conv2DTranspose(32, 3, use_bias=False), layers.ReLU()], seed=1)
+        model.layers[0].weights[0].data[0, 0, 5, 7] = np.inf
+        model.compile("sgd", "mse", run_eagerly=eager)
+        with np.errstate(all="ignore"):
+            return model, [np.nan_to_num(model.predict_on_batch(x), nan=-7) for _ in range(3)]
+
+    (model, ours), (_, theirs) = answer(False), answer(True)
+    np.testing.assert_array_equal(ours, theirs)
+    (plan,) = next(iter(model._plans._idle.values()))
+    assert plan.tape.fused == 1 and (theirs[0] == np.finfo(np.float32).max).any()
+
+
 @pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("size", [3, 5])
 def test_a_depthwise_convolution_makes_the_strips_of_the_next(size, threads, isa, rng):
