@@ -125,6 +125,21 @@ cdef extern from "cnf.h" nogil:
         ptrdiff_t outer, length, inner, chunk
         double a
 
+    ctypedef struct cnf_pool2d:
+        ptrdiff_t n, h, w, c, oh, ow
+        ptrdiff_t kh, kw, sh, sw, dh, dw
+        ptrdiff_t pt, pl, pb, pr
+
+    ctypedef struct cnf_pool2d_job:
+        cnf_pool2d shape
+        const void *x
+        const void *output
+        void *y
+        void *indices
+        ptrdiff_t chunk
+        int wide
+        int include_pad
+
     ctypedef struct cnf_norm:
         const void *x
         const void *dy
@@ -141,7 +156,7 @@ cdef extern from "cnf.h" nogil:
         void *tiled
         void *partial
         double *merged
-        const void *pool  # a cnf_pool2d_job
+        const cnf_pool2d_job *pool
         void *scratch
         size_t scratch_bytes
         ptrdiff_t channels, period, rows, chunks, all_rows, tail
@@ -237,21 +252,6 @@ cdef extern from "cnf.h" nogil:
         ptrdiff_t kh, kw, sh, sw, dh, dw
         ptrdiff_t pt, pl
         ptrdiff_t groups
-
-    ctypedef struct cnf_pool2d:
-        ptrdiff_t n, h, w, c, oh, ow
-        ptrdiff_t kh, kw, sh, sw, dh, dw
-        ptrdiff_t pt, pl, pb, pr
-
-    ctypedef struct cnf_pool2d_job:
-        cnf_pool2d shape
-        const void *x
-        const void *output
-        void *y
-        void *indices
-        ptrdiff_t chunk
-        int wide
-        int include_pad
 
     ctypedef struct cnf_conv2d_job:
         cnf_conv2d shape

@@ -89,6 +89,12 @@ cdef bint _is_framed(const cnf_pad2d_job *pad, Py_ssize_t n, Py_ssize_t h, Py_ss
     return n == pad.n and h == pad.top + pad.h + pad.bottom and w == pad.left + pad.w + pad.right and c == pad.c
 
 
+cdef bint _pools(const cnf_pool2d_job *pool, const cnf_conv2d_job *conv) noexcept nogil:
+    """Whether the pool's maps are what the convolution makes."""
+    return pool.shape.n == conv.shape.n and pool.shape.h == conv.shape.oh and pool.shape.w == conv.shape.ow \
+        and pool.shape.c == conv.shape.k
+
+
 def not_replayable():
     """Say that what this thread does just now is not done by kernels."""
     unrepeatable()
@@ -300,7 +306,7 @@ cdef class Tape:
     cdef int _live_within(self, Py_ssize_t i, const cnf_kernels *table) except -1:
         """Job i names what the jobs do that it does on its way."""
         cdef cnf_conv2d_job *conv = <cnf_conv2d_job *>self.roll.entries[i].job
-        cdef const void *pool = NULL
+        cdef const cnf_pool2d_job *pool = NULL
         if self._is(i, table.conv2d_direct) or self._is(i, table.conv2d_backward_weight_direct):
             pool = conv.pool
             if conv.before != NULL:
@@ -573,8 +579,7 @@ cdef class Tape:
                 or conv.transposed or conv.shape.groups > 1 or conv.residual != NULL:
             return 0
         pool = <cnf_pool2d_job *>self.roll.entries[j].job
-        if pool.x != conv.y or pool.shape.n != conv.shape.n or pool.shape.h != conv.shape.oh \
-                or pool.shape.w != conv.shape.ow or pool.shape.c != conv.shape.k:
+        if pool.x != conv.y or not _pools(pool, conv):
             return 0
         if pool.shape.pt or pool.shape.pl or pool.shape.pb or pool.shape.pr or pool.shape.dh > 1 \
                 or pool.shape.kh > pool.shape.sh or not self._dies(conv.y, j):
@@ -640,7 +645,7 @@ cdef class Tape:
         cdef cnf_norm *sums
         cdef cnf_work *entry
         cdef cnf_span *span
-        cdef Py_ssize_t k, row, last = -1
+        cdef Py_ssize_t k, row
         if not self._is(i, table.max_pool2d_backward):
             return 0
         span = self._span(pool.y)
@@ -649,8 +654,8 @@ cdef class Tape:
         readers = [k for k in range(i + 1, span.freed) if self._names(k, span)]
         for k in readers:
             if self._is(k, table.conv2d_backward_weight_direct):
-                conv, last = <cnf_conv2d_job *>self.roll.entries[k].job, k
-                if conv.algorithm != CNF_LINES or conv.w != pool.y or conv.x == pool.y:
+                conv = <cnf_conv2d_job *>self.roll.entries[k].job
+                if conv.algorithm != CNF_LINES or conv.w != pool.y or conv.x == pool.y or not _pools(pool, conv):
                     return 0
             elif self._is(k, table.column_sum):
                 sums = <cnf_norm *>self.roll.entries[k].job
@@ -659,9 +664,6 @@ cdef class Tape:
             elif not (self._is(k, table.column_sum_merge) or self._is(k, table.conv2d_backward_weight_sum)):
                 return 0
         if conv == NULL:
-            return 0
-        if pool.shape.n != conv.shape.n or pool.shape.h != conv.shape.oh or pool.shape.w != conv.shape.ow \
-                or pool.shape.c != conv.shape.k:
             return 0
         for k in readers:
             entry = &self.roll.entries[k]
@@ -679,11 +681,9 @@ cdef class Tape:
                     sums.scratch_bytes = ((sums.rows * sums.period // row + 2) * row * itemsize + 63) // 64 * 64
                     sums.scratch = <void *>(CNF_NOWHERE + self.arena.add(sums.scratch_bytes * entry.workers, k + 1))
                     sums.pool = pool
-        for k in readers:
-            last = max(last, k)
-        self._keep(pool.x, last)
-        self._keep(pool.indices, last)
-        self._keep(pool.output, last)
+        self._keep(pool.x, readers[-1])
+        self._keep(pool.indices, readers[-1])
+        self._keep(pool.output, readers[-1])
         pool.y = NULL
         self.roll.entries[i].kernel = NULL
         self.fused += 1
