@@ -24,7 +24,7 @@ INLINE void cnf_store_words512(uint32_t *p, __m512i a, __m512i b, __m512i c, __m
 #define TI int32_t
 #define v_load_u8_n(p, n) _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(CNF_MASK(n), p)))
 #define v_store_u8_n(p, n, a) _mm512_mask_cvtepi32_storeu_epi8(p, CNF_MASK(n), _mm512_cvtps_epi32(a))
-#define v_eq_u8_n(p, n, t) _mm_cmpeq_epi8_mask(_mm_maskz_loadu_epi8(CNF_MASK(n), p), _mm_set1_epi8((char)(t)))
+#define v_eq_bytes(b, t) _mm_cmpeq_epi8_mask(b, _mm_set1_epi8((char)(t)))
 #define v_load_i32_n(p, n) _mm512_cvtepi32_ps(_mm512_maskz_loadu_epi32(CNF_MASK(n), p))
 #define v_store_i32_n(p, n, a) _mm512_mask_storeu_epi32(p, CNF_MASK(n), _mm512_cvtps_epi32(a))
 #define v_pick(a, b, table) _mm512_permutex2var_ps(a, _mm512_loadu_si512(table), b)
@@ -36,7 +36,7 @@ INLINE void cnf_store_words512(uint32_t *p, __m512i a, __m512i b, __m512i c, __m
 #define v_gt(a, b) _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ)
 #define v_ge(a, b) _mm512_cmp_ps_mask(a, b, _CMP_GE_OQ)
 #define v_eq(a, b) _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ)
-#define v_isnan(a) _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q)
+#define v_unordered(a, b) _mm512_cmp_ps_mask(a, b, _CMP_UNORD_Q)
 #else
 #define CNF_DTYPE f64
 #define T double
@@ -46,7 +46,7 @@ INLINE void cnf_store_words512(uint32_t *p, __m512i a, __m512i b, __m512i c, __m
 #define TI int64_t
 #define v_load_u8_n(p, n) _mm512_cvtepi32_pd(_mm256_cvtepu8_epi32(_mm_maskz_loadu_epi8(CNF_MASK(n), p)))
 #define v_store_u8_n(p, n, a) _mm256_mask_cvtepi32_storeu_epi8(p, CNF_MASK(n), _mm512_cvtpd_epi32(a))
-#define v_eq_u8_n(p, n, t) ((VM)_mm_cmpeq_epi8_mask(_mm_maskz_loadu_epi8(CNF_MASK(n), p), _mm_set1_epi8((char)(t))))
+#define v_eq_bytes(b, t) ((VM)_mm_cmpeq_epi8_mask(b, _mm_set1_epi8((char)(t))))
 #define v_load_i32_n(p, n) _mm512_cvtepi32_pd(_mm256_maskz_loadu_epi32(CNF_MASK(n), p))
 #define v_store_i32_n(p, n, a) _mm256_mask_storeu_epi32(p, CNF_MASK(n), _mm512_cvtpd_epi32(a))
 #define v_pick(a, b, table) _mm512_permutex2var_pd(a, _mm512_loadu_si512(table), b)
@@ -59,9 +59,11 @@ INLINE void cnf_store_words512(uint32_t *p, __m512i a, __m512i b, __m512i c, __m
 #define v_gt(a, b) _mm512_cmp_pd_mask(a, b, _CMP_GT_OQ)
 #define v_ge(a, b) _mm512_cmp_pd_mask(a, b, _CMP_GE_OQ)
 #define v_eq(a, b) _mm512_cmp_pd_mask(a, b, _CMP_EQ_OQ)
-#define v_isnan(a) _mm512_cmp_pd_mask(a, a, _CMP_UNORD_Q)
+#define v_unordered(a, b) _mm512_cmp_pd_mask(a, b, _CMP_UNORD_Q)
 #endif
 #define CNF_MASK(n) ((VM)((1u << (n)) - 1))
+#define VB __m128i
+#define v_bytes_n(p, n) _mm_maskz_loadu_epi8(CNF_MASK(n), p)
 
 #define v_load(p) I(loadu)(p)
 #define v_store(p, a) I(storeu)(p, a)
@@ -80,9 +82,11 @@ INLINE void cnf_store_words512(uint32_t *p, __m512i a, __m512i b, __m512i c, __m
 #define v_div(a, b) I(div)(a, b)
 #define v_fma(a, b, c) I(fmadd)(a, b, c)
 #define v_fnma(a, b, c) I(fnmadd)(a, b, c)
+#define v_fma_to(c, a, b) ((c) = v_fma(a, b, c))
 #define v_max(a, b) I(max)(a, b)
 #define v_min(a, b) I(min)(a, b)
 #define v_sqrt(a) I(sqrt)(a)
+#define v_isnan(a) v_unordered(a, a)
 #define v_ldexp(a, n) I(scalef)(a, n)
 #define v_exponent(a) I(getexp)(a)
 #define v_abs(a) I(abs)(a)
@@ -102,6 +106,9 @@ INLINE void cnf_store_words512(uint32_t *p, __m512i a, __m512i b, __m512i c, __m
 #define CNF_ROWS_1 14
 #define CNF_ROWS_2 14
 #define CNF_ROWS_3 8
+/* Of a panel, the vectors where so many are left; terms of a reduction at a stretch. */
+#define CNF_PANEL(n) ((n) <= 3 ? (n) : (n) == 4 ? 2 : 3)
+#define CNF_BEAT 1
 /* clang-format off */
 #define CNF_TILES(X) \
   X(1, 1) X(2, 1) X(4, 1) X(6, 1) X(8, 1) X(10, 1) X(12, 1) X(14, 1) \

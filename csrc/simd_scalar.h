@@ -18,6 +18,7 @@
 #define V T
 #define VL 1
 #define VM int     /* lane mask */
+#define VB uint8_t /* a byte a lane */
 #define TI int32_t /* an element of a table for v_pick */
 
 INLINE T
@@ -65,6 +66,7 @@ INLINE T CNF_NAME(ldexp2)(T a, T n) { /* in two steps, so that neither factor le
 #define v_div(a, b) ((a) / (b))
 #define v_fma(a, b, c) ((a) * (b) + (c))
 #define v_fnma(a, b, c) ((c) - (a) * (b))
+#define v_fma_to(c, a, b) ((c) = v_fma(a, b, c))
 #define v_max(a, b) ((a) > (b) ? (a) : (b))
 #define v_min(a, b) ((a) < (b) ? (a) : (b))
 #define v_sqrt(a) F(sqrt)(a)
@@ -77,8 +79,9 @@ INLINE T CNF_NAME(ldexp2)(T a, T n) { /* in two steps, so that neither factor le
 #define v_gt(a, b) ((a) > (b))
 #define v_ge(a, b) ((a) >= (b))
 #define v_eq(a, b) ((a) == (b))
-#define v_nle(a, b) (!((a) <= (b))) /* greater or unordered */
-#define v_isnan(a) ((a) != (a))
+#define v_nle(a, b) (!((a) <= (b)))                  /* greater or unordered */
+#define v_unordered(a, b) ((a) != (a) || (b) != (b)) /* one of them is NaN */
+#define v_isnan(a) v_unordered(a, a)
 #define v_select(m, a, b) ((m) ? (a) : (b))
 #define v_add_if(m, a, b) ((m) ? (a) + (b) : (a))
 #define v_mask_and(m, k) ((m) & (k))
@@ -89,7 +92,8 @@ INLINE T CNF_NAME(ldexp2)(T a, T n) { /* in two steps, so that neither factor le
 /* n lanes from or to integers in memory: bytes, 32 bits; the lanes hold integral values */
 #define v_load_u8_n(p, n) ((n) > 0 ? (T) * (const uint8_t *)(p) : (T)0)
 #define v_store_u8_n(p, n, a) ((n) > 0 ? (void)(*(uint8_t *)(p) = (uint8_t)(a)) : (void)0)
-#define v_eq_u8_n(p, n, t) ((n) > 0 && *(const uint8_t *)(p) == (t)) /* which of n bytes are t */
+#define v_bytes_n(p, n) ((n) > 0 ? *(const uint8_t *)(p) : (uint8_t)0)
+#define v_eq_bytes(b, t) ((b) == (t))
 #define v_load_i32_n(p, n) ((n) > 0 ? (T) * (const int32_t *)(p) : (T)0)
 #define v_store_i32_n(p, n, a) ((n) > 0 ? (void)(*(int32_t *)(p) = (int32_t)(a)) : (void)0)
 #define v_hsum(a) (a)
@@ -101,11 +105,13 @@ INLINE T CNF_NAME(ldexp2)(T a, T n) { /* in two steps, so that neither factor le
 #define CNF_ROWS_1 4
 #define CNF_ROWS_2 4
 #define CNF_ROWS_3 4
+/* Of a panel, the vectors where so many are left; terms of a reduction at a stretch. */
+#define CNF_PANEL(n) ((n) == 1 ? 1 : 2)
+#define CNF_BEAT 1
 /* clang-format off */
 #define CNF_TILES(X) \
   X(1, 1) X(2, 1) X(3, 1) X(4, 1) \
-  X(1, 2) X(2, 2) X(3, 2) X(4, 2) \
-  X(1, 3) X(2, 3) X(3, 3) X(4, 3)
+  X(1, 2) X(2, 2) X(3, 2) X(4, 2)
 /* clang-format on */
 
 /* Winograd's products: every number of rows, so that none is computed in vain; channels a tile of backward_weight. */

@@ -1,15 +1,17 @@
 /* Takes every word of a simd_*.h back, so that the next element type can define its own. */
 #undef CNF_ABOVE
+#undef CNF_BEAT
 #undef CNF_BIAS
 #undef CNF_C
 #undef CNF_DTYPE
+#undef CNF_FMA
 #undef CNF_INT
 #undef CNF_ISA
 #undef CNF_MANTISSA
 #undef CNF_MASK
 #undef CNF_MASK32
 #undef CNF_MASK_AS_V
-#undef CNF_PANEL_OF_4
+#undef CNF_PANEL
 #undef CNF_REGISTERS
 #undef CNF_ROWS_1
 #undef CNF_ROWS_2
@@ -28,6 +30,7 @@
 #undef UL
 #undef V
 #undef VL
+#undef VB
 #undef VM
 #undef u_add
 #undef u_high
@@ -39,14 +42,16 @@
 #undef v_abs
 #undef v_add
 #undef v_add_if
+#undef v_bytes_n
 #undef v_div
 #undef v_eq
-#undef v_eq_u8_n
+#undef v_eq_bytes
 #undef v_exp2i
 #undef v_exponent
 #undef v_first
 #undef v_floor
 #undef v_fma
+#undef v_fma_to
 #undef v_fnma
 #undef v_ge
 #undef v_gt
@@ -80,4 +85,5 @@
 #undef v_fence
 #undef v_store_u8_n
 #undef v_sub
+#undef v_unordered
 #undef v_zero
