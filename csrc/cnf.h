@@ -51,18 +51,17 @@ typedef struct
   double a; /* label smoothing */
 } cnf_rows;
 
-typedef struct { /* x, dy, y: rows of `period` columns; a task covers `rows` of them, a chunk (norm.inc) */
+typedef struct cnf_norm { /* x, dy, y: rows of `period` columns; a task covers `rows` of them, a chunk (norm.inc) */
   const void *x, *dy, *mean, *var, *weight, *bias; /* mean, var, weight, bias may be NULL: 0, none, 1, 0 */
   const void *residual, *output;                   /* added before the activation; what came after it; or NULL */
   void *y, *first, *second;                        /* first, second: a value a channel */
   void *gated;                                     /* where the gradient before the activation goes, or NULL */
   void *tiled, *partial;                           /* workspace of 5 and of 3 * chunks periods */
   double *merged;                                  /* workspace of 2 * channels */
-  const struct cnf_pool2d_job *pool; /* column_sum: the pooling whose gradient is x, made in scratch; or NULL */
-  void *scratch;
-  size_t scratch_bytes; /* a worker */
   ptrdiff_t channels, period, rows, chunks;
   ptrdiff_t all_rows, tail; /* whole rows, and how much of another */
+  ptrdiff_t image, band,
+      bands; /* column_sum: elements of an image and of a band of it; bands in all, dealt out to chunks */
   double eps, ceiling;
   int mode, activation;
 } cnf_norm;

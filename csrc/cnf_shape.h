@@ -27,8 +27,9 @@ typedef struct cnf_conv2d_job { /* one convolution pass; see conv2d.inc for who 
   double ceiling;                              /* of CNF_CLIP */
   const struct cnf_conv2d_job *before;         /* a 1 x 1 convolution: the depthwise one that makes its x, or NULL */
   const struct cnf_pool2d_job
-      *pool; /* lines: the pooling that takes its results, which go nowhere else, or whose gradient is
-                                        dy, which nobody else makes; or NULL */
+      *pool;                   /* lines: the pooling that takes its results, which go nowhere else, or whose gradient
+                                        is dy, which nobody else makes; or NULL */
+  const struct cnf_norm *sums; /* and the column sums of that gradient, which nobody else takes; or NULL */
   int activation;
   int algorithm;                  /* CNF_DIRECT, planned: or how; CNF_DEPTHWISE, or m of Winograd F(m x m, 3 x 3) */
   int columns_first;              /* Winograd: see wg_columns */
@@ -461,9 +462,25 @@ static inline void cnf_conv2d_lines_plan(cnf_conv2d_job *job, size_t itemsize, i
   job->scratch_bytes = cnf_lines_bytes(job, itemsize);
 }
 
-/* A band's results stay in scratch, for a pooling of so many lines a window that takes them there. */
+/* Lines of a map that are summed together, to a gradient of weights or of a bias: 16 KB, which stay in L1 while both are, but
+ * 64 pixels at least and CNF_STRIP_ROWS at most; of an even number, so that windows of two lines are not cut. */
+static inline ptrdiff_t cnf_band_lines(ptrdiff_t lines, ptrdiff_t width, ptrdiff_t channels, size_t itemsize) {
+  const ptrdiff_t held = 16384 / (channels * (ptrdiff_t)itemsize), least = held > 64 ? held : 64,
+                  pixels = least < CNF_STRIP_ROWS ? least : CNF_STRIP_ROWS,
+                  band = pixels / width > 1 ? pixels / width / 2 * 2 : 1;
+  return band < lines ? band : lines;
+}
+
+/* Whether the lines of a single channel under a kernel's are stacked, pixel by pixel, so that one tile has all taps: those of a
+ * kernel row alone are not enough to hide a latency. */
+static inline int cnf_conv2d_stacks(const cnf_conv2d *s) {
+  return s->c == 1 && s->kh > 1 && s->kh <= 4 && s->kh * s->kw <= 12;
+}
+
+/* A band's results stay in scratch, and in L1, for a pooling of so many lines a window that takes them there. */
 static inline void cnf_conv2d_pool_lines(cnf_conv2d_job *job, ptrdiff_t lines, size_t itemsize) {
-  job->row_chunk = cnf_ceil_div(job->row_chunk, lines) * lines;
+  const ptrdiff_t held = cnf_band_lines(job->row_chunk, job->shape.ow, job->shape.k, itemsize);
+  job->row_chunk = cnf_ceil_div(held, lines) * lines;
   job->row_tasks = cnf_ceil_div(job->shape.oh, job->row_chunk);
   job->tasks = job->shape.n * job->row_tasks;
   job->scratch_bytes =
@@ -474,8 +491,10 @@ static inline void cnf_conv2d_pool_lines(cnf_conv2d_job *job, ptrdiff_t lines, s
 static inline size_t cnf_weight_lines_bytes(const cnf_conv2d_job *job, size_t itemsize) {
   const cnf_conv2d *s = &job->shape;
   const size_t frame = (size_t)(cnf_conv2d_height(s, job->row_chunk) * cnf_conv2d_pitch(s, s->c)),
+               stack =
+                   cnf_conv2d_stacks(s) ? (size_t)(s->kh * job->row_chunk * cnf_conv2d_pitch(s, s->c) + 16 * s->kh) : 0,
                panel = (size_t)(job->row_chunk * s->ow) * 3 * 16;
-  return cnf_whole_pages((frame + panel) * itemsize + s->kh * s->kw * s->c * sizeof(void *));
+  return cnf_whole_pages((frame + stack + panel) * itemsize + s->kh * s->kw * s->c * sizeof(void *));
 }
 
 /* A band of dy is made in scratch, from the gradient of its pooling. */
@@ -488,8 +507,8 @@ static inline void cnf_conv2d_pool_gradient(cnf_conv2d_job *job, size_t itemsize
 static inline void cnf_conv2d_weight_lines_plan(cnf_conv2d_job *job, size_t itemsize) {
   const cnf_conv2d *s = &job->shape;
   job->algorithm = CNF_LINES;
-  const ptrdiff_t most = CNF_STRIP_ROWS / s->ow > 1 ? CNF_STRIP_ROWS / s->ow : 1, weights = s->kh * s->kw * s->c;
-  job->row_chunk = cnf_ceil_div(s->oh, cnf_ceil_div(s->oh, most));
+  const ptrdiff_t weights = s->kh * s->kw * s->c;
+  job->row_chunk = cnf_band_lines(s->oh, s->ow, s->k, itemsize);
   job->row_tasks = cnf_ceil_div(s->oh, job->row_chunk);
   job->col_chunk = s->k;
   job->col_tasks = 1;

@@ -7,7 +7,7 @@ from libc.string cimport memset
 
 from cnnfast.ops.check cimport deliver, result
 from cnnfast.ops.copy cimport copied
-from cnnfast.ops.cpu cimport kernels
+from cnnfast.ops.cpu cimport cnf_band_lines, cnf_splits, kernels
 from cnnfast.ops.memory cimport block
 from cnnfast.ops.threads cimport run, thread_count
 
@@ -52,6 +52,24 @@ cdef cnp.ndarray spread(cnp.ndarray a, tuple shape):
     return copied(<cnp.ndarray>np.broadcast_to(a, shape))
 
 
+cdef int _plan_sums(cnf_norm *job, cnp.ndarray x, str func) except -1:
+    """Maps are summed in the bands, and these dealt out, as to the weight of a convolution from few channels: a plan does both
+    at once."""
+    cdef const cnp.npy_intp *shape = cnp.PyArray_DIMS(x)
+    cdef Py_ssize_t images = 1, wanted = 0
+    plan_columns(job, x, func)
+    if cnp.PyArray_NDIM(x) == 4 and shape[1] * shape[2] >= 64:
+        images, job.image = shape[0], shape[1] * shape[2] * shape[3]
+        job.band = cnf_band_lines(shape[1], shape[2], shape[3], cnp.PyArray_ITEMSIZE(x)) * shape[2] * shape[3]
+        wanted = 16
+    else:
+        job.image, job.band = cnp.PyArray_SIZE(x), job.rows * job.period
+    job.bands = images * ((job.image + job.band - 1) // job.band)
+    job.chunks = cnf_splits(wanted, job.bands) if wanted else job.bands
+    job.rows, job.all_rows, job.tail = 1, job.chunks, 0  # of what is merged: a row of all columns a chunk
+    return 0
+
+
 cdef object column_sums(str func, cnp.ndarray x, cnp.ndarray output, cnp.ndarray gated, object out, object num_threads):
     cdef cnf_norm job
     cdef int typenum = cnp.PyArray_TYPE(x), workers
@@ -59,7 +77,7 @@ cdef object column_sums(str func, cnp.ndarray x, cnp.ndarray output, cnp.ndarray
     cdef cnp.ndarray y = result(out, func, 1, &channels, typenum, (x, output, gated))
     cdef Block _work  # held until the op returns
     if channels > 0:
-        plan_columns(&job, x, func)
+        _plan_sums(&job, x, func)
         _work = columns_workspace(&job, x)
         job.x, job.first = cnp.PyArray_DATA(x), cnp.PyArray_DATA(y)
         if output is not None:

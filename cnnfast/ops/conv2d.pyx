@@ -121,7 +121,7 @@ cdef int perform(cnf_conv2d_job *job, int which, int typenum, str func, object n
     cdef cnf_elementwise many
     cdef Block several
     job.transposed = job.ahead = 0
-    job.before, job.pool = NULL, NULL
+    job.before, job.pool, job.sums = NULL, NULL, NULL
     turns = job.algorithm == CNF_DIRECT and which == CNF_BACKWARD_INPUT and cnf_conv2d_turns(s, table.lanes)
     if job.algorithm == CNF_DIRECT and which == CNF_BACKWARD_INPUT and not turns and cnf_conv2d_few(s):
         cnf_conv2d_few_plan(job, itemsize, most)

@@ -156,10 +156,7 @@ cdef extern from "cnf.h" nogil:
         void *tiled
         void *partial
         double *merged
-        const cnf_pool2d_job *pool
-        void *scratch
-        size_t scratch_bytes
-        ptrdiff_t channels, period, rows, chunks, all_rows, tail
+        ptrdiff_t channels, period, rows, chunks, all_rows, tail, image, band, bands
         double eps, ceiling
         int mode, activation
 
@@ -266,6 +263,7 @@ cdef extern from "cnf.h" nogil:
         double ceiling
         const cnf_conv2d_job *before
         const cnf_pool2d_job *pool
+        const cnf_norm *sums
         int activation, algorithm, transposed, ahead
         ptrdiff_t tasks, splits, row_chunk, col_tasks
         void *shared
@@ -310,6 +308,8 @@ cdef extern from "cnf.h" nogil:
     void cnf_conv2d_plan(cnf_conv2d_job *job, int which, size_t itemsize, ptrdiff_t lanes, int workers)
     bint cnf_conv2d_turns(const cnf_conv2d *s, ptrdiff_t lanes)
     void cnf_conv2d_pool_lines(cnf_conv2d_job *job, ptrdiff_t lines, size_t itemsize)
+    ptrdiff_t cnf_band_lines(ptrdiff_t lines, ptrdiff_t width, ptrdiff_t channels, size_t itemsize)
+    ptrdiff_t cnf_splits(ptrdiff_t wanted, ptrdiff_t chunks)
     void cnf_conv2d_pool_gradient(cnf_conv2d_job *job, size_t itemsize)
 
 # The kernels of the ISA in force, for NPY_FLOAT or NPY_DOUBLE.

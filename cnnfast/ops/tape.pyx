@@ -311,8 +311,8 @@ cdef class Tape:
             pool = conv.pool
             if conv.before != NULL:
                 self._live(i, <const size_t *>conv.before, sizeof(cnf_conv2d_job))
-        elif self._is(i, table.column_sum):
-            pool = (<cnf_norm *>self.roll.entries[i].job).pool
+            if conv.sums != NULL:
+                self._live(i, <const size_t *>conv.sums, sizeof(cnf_norm))
         if pool != NULL:
             self._live(i, <const size_t *>pool, sizeof(cnf_pool2d_job))
         return 0
@@ -637,50 +637,49 @@ cdef class Tape:
         return 0
 
     cdef int _pool_weights(self, Py_ssize_t i, const cnf_kernels *table, Py_ssize_t itemsize) except -1:
-        """max_pool2d_backward whose map only goes to the weights and the bias of a first convolution: each makes it for itself,
-        a band at a time. To do it twice takes less than to write and read it beyond L2 (64 maps of 26 x 26 x 32: 320 us
-        instead of 410), if more than in it (28 x 28 x 6: 370 and 300)."""
+        """max_pool2d_backward whose map only goes to the weights, and the bias, of a first convolution: these make it for
+        themselves, a band at a time, and take both sums of it in L1 (64 maps of 26 x 26 x 32, two threads of a Zen 3: 720 and
+        585 us)."""
         cdef cnf_pool2d_job *pool = <cnf_pool2d_job *>self.roll.entries[i].job
-        cdef cnf_conv2d_job *conv = NULL
-        cdef cnf_norm *sums
-        cdef cnf_work *entry
+        cdef cnf_conv2d_job *conv
+        cdef cnf_norm *sums = NULL
         cdef cnf_span *span
-        cdef Py_ssize_t k, row
+        cdef Py_ssize_t k, w = -1, s = -1
         if not self._is(i, table.max_pool2d_backward):
             return 0
         span = self._span(pool.y)
-        if span == NULL or not self._dies(pool.y, span.freed) or span.end - span.begin < 1 << 22:
+        if span == NULL or not self._dies(pool.y, span.freed):
             return 0
         readers = [k for k in range(i + 1, span.freed) if self._names(k, span)]
         for k in readers:
             if self._is(k, table.conv2d_backward_weight_direct):
-                conv = <cnf_conv2d_job *>self.roll.entries[k].job
-                if conv.algorithm != CNF_LINES or conv.w != pool.y or conv.x == pool.y or not _pools(pool, conv):
-                    return 0
+                w = k
             elif self._is(k, table.column_sum):
-                sums = <cnf_norm *>self.roll.entries[k].job
-                if sums.x != pool.y or sums.output != NULL:
-                    return 0
+                s = k
             elif not (self._is(k, table.column_sum_merge) or self._is(k, table.conv2d_backward_weight_sum)):
                 return 0
-        if conv == NULL:
+        if w < 0:
             return 0
+        conv = <cnf_conv2d_job *>self.roll.entries[w].job
+        if conv.algorithm != CNF_LINES or conv.w != pool.y or conv.x == pool.y or not _pools(pool, conv):
+            return 0
+        if s >= 0:
+            sums = <cnf_norm *>self.roll.entries[s].job
+            if sums.x != pool.y or sums.output != NULL or sums.chunks != conv.splits \
+                    or sums.band != conv.row_chunk * conv.shape.ow * conv.shape.k:
+                return 0
         for k in readers:
-            entry = &self.roll.entries[k]
-            conv, sums = <cnf_conv2d_job *>entry.job, <cnf_norm *>entry.job
-            if self._is(k, table.conv2d_backward_weight_direct):
-                cnf_conv2d_pool_gradient(conv, itemsize)
-                conv.scratch = <void *>(CNF_NOWHERE + self.arena.add(conv.scratch_bytes * entry.workers, k + 1))
-                conv.pool, conv.w = pool, NULL
-            elif self._is(k, table.conv2d_backward_weight_sum):
-                conv.w = NULL
-            else:
-                sums.x = NULL
-                if self._is(k, table.column_sum):
-                    row = pool.shape.w * pool.shape.c
-                    sums.scratch_bytes = ((sums.rows * sums.period // row + 2) * row * itemsize + 63) // 64 * 64
-                    sums.scratch = <void *>(CNF_NOWHERE + self.arena.add(sums.scratch_bytes * entry.workers, k + 1))
-                    sums.pool = pool
+            if self._is(k, table.conv2d_backward_weight_sum):
+                (<cnf_conv2d_job *>self.roll.entries[k].job).w = NULL
+            elif k != w:
+                (<cnf_norm *>self.roll.entries[k].job).x = NULL
+        cnf_conv2d_pool_gradient(conv, itemsize)
+        conv.scratch = <void *>(CNF_NOWHERE + self.arena.add(conv.scratch_bytes * self.roll.entries[w].workers, max(w, s) + 1))
+        conv.pool, conv.sums, conv.w = pool, sums, NULL
+        if s >= 0:
+            self.roll.entries[s].kernel = NULL
+            if s < w:  # before its sums are merged
+                self.roll.entries[s], self.roll.entries[w] = self.roll.entries[w], self.roll.entries[s]
         self._keep(pool.x, readers[-1])
         self._keep(pool.indices, readers[-1])
         self._keep(pool.output, readers[-1])

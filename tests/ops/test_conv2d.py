@@ -185,6 +185,12 @@ SHAPES = [
     Case((1, 12, 23, 30), (7, 6, 30, 17), stride=2, padding=2),  # ... in several cuts ...
     Case((1, 9, 20, 84), (7, 7, 84, 18)),  # ... of less than a kernel row; ...
     Case((2, 3, 20, 80), (7, 5, 80, 17), padding=((3, 3), (0, 0))),  # ... there are cuts that lie in the padding
+    Case((5, 23, 17, 1), (2, 2, 1, 20)),  # one channel: its lines are stacked for the weights' gradient
+    Case((2, 30, 31, 1), (3, 3, 1, 33), stride=2, padding=1),
+    Case((3, 19, 21, 1), (3, 4, 1, 9), padding=((2, 0), (0, 3))),
+    Case((2, 18, 40, 1), (4, 3, 1, 70), stride=(1, 2)),
+    Case((2, 229, 2, 3), (1, 1, 3, 130)),  # the bias: bands of 32 lines and of 5
+    Case((3, 83, 1, 2), (1, 1, 2, 5)),  # of one
 ]
 
 
