@@ -437,12 +437,12 @@ static inline ptrdiff_t cnf_conv2d_pitch(const cnf_conv2d *s, ptrdiff_t channels
 }
 static inline ptrdiff_t cnf_conv2d_height(const cnf_conv2d *s, ptrdiff_t lines) { return (lines - 1) * s->sh + s->kh; }
 
-/* Frame, panel and pointers */
+/* Of a band of col_chunk lines: frame, panel and pointers */
 static inline size_t cnf_lines_bytes(const cnf_conv2d_job *job, size_t itemsize) {
   const cnf_conv2d *s = &job->shape;
-  const size_t frame = (size_t)(cnf_conv2d_height(s, job->row_chunk) * cnf_conv2d_pitch(s, s->c / s->groups)),
+  const size_t frame = (size_t)(cnf_conv2d_height(s, job->col_chunk) * cnf_conv2d_pitch(s, s->c / s->groups)),
                panel = CNF_LINE_TERMS * 3 * 16;
-  return cnf_whole_pages((frame + panel) * itemsize + job->row_chunk * s->ow * sizeof(void *));
+  return cnf_whole_pages((frame + panel) * itemsize + job->col_chunk * s->ow * sizeof(void *));
 }
 
 static inline void cnf_conv2d_lines_plan(cnf_conv2d_job *job, size_t itemsize, int workers) {
@@ -455,7 +455,7 @@ static inline void cnf_conv2d_lines_plan(cnf_conv2d_job *job, size_t itemsize, i
   job->row_tasks = cnf_ceil_div(cnf_ceil_div(s->oh, most), wanted) * wanted; /* all workers have as many of one image */
   job->row_chunk = cnf_ceil_div(s->oh, job->row_tasks);
   job->row_tasks = cnf_ceil_div(s->oh, job->row_chunk);
-  job->col_chunk = s->k;
+  job->col_chunk = job->row_chunk;
   job->col_tasks = job->splits = 1;
   job->tasks = s->n * s->groups * job->row_tasks;
   job->shared_bytes = 0;
@@ -479,12 +479,12 @@ static inline int cnf_conv2d_stacks(const cnf_conv2d *s) {
 
 /* A band's results stay in scratch, and in L1, for a pooling of so many lines a window that takes them there. */
 static inline void cnf_conv2d_pool_lines(cnf_conv2d_job *job, ptrdiff_t lines, size_t itemsize) {
-  const ptrdiff_t held = cnf_band_lines(job->row_chunk, job->shape.ow, job->shape.k, itemsize);
-  job->row_chunk = cnf_ceil_div(held, lines) * lines;
-  job->row_tasks = cnf_ceil_div(job->shape.oh, job->row_chunk);
-  job->tasks = job->shape.n * job->row_tasks;
-  job->scratch_bytes =
-      cnf_lines_bytes(job, itemsize) + cnf_whole_pages(job->row_chunk * job->shape.ow * job->shape.k * itemsize);
+  const cnf_conv2d *s = &job->shape;
+  job->row_chunk = cnf_ceil_div(job->row_chunk, lines) * lines;
+  job->row_tasks = cnf_ceil_div(s->oh, job->row_chunk);
+  job->tasks = s->n * job->row_tasks;
+  job->col_chunk = cnf_ceil_div(cnf_band_lines(job->row_chunk, s->ow, s->k, itemsize), lines) * lines;
+  job->scratch_bytes = cnf_lines_bytes(job, itemsize) + cnf_whole_pages(job->col_chunk * s->ow * s->k * itemsize);
 }
 
 /* Backward to the weight: frame, panel and pointers */
