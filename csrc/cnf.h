@@ -59,9 +59,8 @@ typedef struct cnf_norm { /* x, dy, y: rows of `period` columns; a task covers `
   void *tiled, *partial;                           /* workspace of 5 and of 3 * chunks periods */
   double *merged;                                  /* workspace of 2 * channels */
   ptrdiff_t channels, period, rows, chunks;
-  ptrdiff_t all_rows, tail; /* whole rows, and how much of another */
-  ptrdiff_t image, band,
-      bands; /* column_sum: elements of an image and of a band of it; bands in all, dealt out to chunks */
+  ptrdiff_t all_rows, tail;     /* whole rows, and how much of another */
+  ptrdiff_t image, band, bands; /* column_sum: elements of either; bands in all, dealt out to chunks */
   double eps, ceiling;
   int mode, activation;
 } cnf_norm;
