@@ -123,6 +123,7 @@ INLINE double cnf_hmax_f64(__m256d a) {
 #define v_hmax(a) cnf_hmax_f32(a)
 #define CNF_SIGN _mm256_set1_ps(-0.0f)
 #define CNF_FMA "vfmadd231ps"
+#define CNF_SPREAD "vbroadcastss"
 #else
 #define CNF_DTYPE f64
 #define T double
@@ -149,6 +150,7 @@ INLINE double cnf_hmax_f64(__m256d a) {
 #define v_hmax(a) cnf_hmax_f64(a)
 #define CNF_SIGN _mm256_set1_pd(-0.0)
 #define CNF_FMA "vfmadd231pd"
+#define CNF_SPREAD "vbroadcastsd"
 #endif
 #define VM V
 #define VB __m128i
@@ -170,8 +172,10 @@ INLINE double cnf_hmax_f64(__m256d a) {
 #define v_div(a, b) I(div)(a, b)
 #define v_fma(a, b, c) I(fmadd)(a, b, c)
 #define v_fnma(a, b, c) I(fnmadd)(a, b, c)
-/* c += a b where many such follow each other: GCC would move the sums from register to register, and run out of them */
+/* c += a b where many such follow each other, and the number at p in all lanes of a: in their order, or GCC would run out of
+ * registers (a tile of 12 sums, three vectors and a number has them all) */
 #define v_fma_to(c, a, b) __asm__(CNF_FMA " %2, %1, %0" : "+x"(c) : "x"(a), "x"(b))
+#define v_spread(a, p) __asm__ volatile(CNF_SPREAD " %1, %0" : "=x"(a) : "m"(*(p)))
 #define v_max(a, b) I(max)(a, b)
 #define v_min(a, b) I(min)(a, b)
 #define v_sqrt(a) I(sqrt)(a)
@@ -199,7 +203,7 @@ INLINE double cnf_hmax_f64(__m256d a) {
 /* Of a panel, the vectors where so many are left; terms of a reduction at a stretch: what else a turn of the loop does, a tile
  * of so few sums would feel (1 x 1, 1024 -> 256 @14, one image, a thread of a Zen 3: 42 and 65 GFLOP/s). */
 #if CNF_ELEM == 32
-#define CNF_PANEL(n) ((n) == 1 ? 1 : 2 + (n) % 2)
+#define CNF_PANEL(n) ((n) == 1 ? 1 : (n) == 2 || (n) == 4 ? 2 : 3)
 #define CNF_BEAT 4
 #else
 #define CNF_PANEL(n) ((n) == 1 ? 1 : 2)

@@ -83,6 +83,7 @@ INLINE void cnf_store_words512(uint32_t *p, __m512i a, __m512i b, __m512i c, __m
 #define v_fma(a, b, c) I(fmadd)(a, b, c)
 #define v_fnma(a, b, c) I(fnmadd)(a, b, c)
 #define v_fma_to(c, a, b) ((c) = v_fma(a, b, c))
+#define v_spread(a, p) ((a) = v_set1(*(p)))
 #define v_max(a, b) I(max)(a, b)
 #define v_min(a, b) I(min)(a, b)
 #define v_sqrt(a) I(sqrt)(a)

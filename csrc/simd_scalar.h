@@ -67,6 +67,7 @@ INLINE T CNF_NAME(ldexp2)(T a, T n) { /* in two steps, so that neither factor le
 #define v_fma(a, b, c) ((a) * (b) + (c))
 #define v_fnma(a, b, c) ((c) - (a) * (b))
 #define v_fma_to(c, a, b) ((c) = v_fma(a, b, c))
+#define v_spread(a, p) ((a) = v_set1(*(p)))
 #define v_max(a, b) ((a) > (b) ? (a) : (b))
 #define v_min(a, b) ((a) < (b) ? (a) : (b))
 #define v_sqrt(a) F(sqrt)(a)

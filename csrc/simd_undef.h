@@ -17,6 +17,7 @@
 #undef CNF_ROWS_2
 #undef CNF_ROWS_3
 #undef CNF_SIGN
+#undef CNF_SPREAD
 #undef CNF_TILES
 #undef CNF_WINOGRAD_ROWS
 #undef CNF_WINOGRAD_STEP
@@ -77,6 +78,7 @@
 #undef v_round
 #undef v_select
 #undef v_set1
+#undef v_spread
 #undef v_sqrt
 #undef v_store
 #undef v_store_i32_n
