@@ -239,7 +239,9 @@ class SparseCategoricalCrossentropy(_CrossEntropy):
             raise TypeError(f"{self.name}: labels must be integers, got dtype {y_true.dtype}")
         classes = shape[-1]
         assert classes is not None
-        if y_true.size and (y_true.min() < 0 or y_true.max() >= classes):
+        with np.errstate(invalid="ignore"):
+            whole = y_true.astype(np.int64, copy=False)
+        if whole.size and whole.view(np.uint64).max() >= classes:  # what is below 0 is very large then
             outside = (y_true < 0) | (y_true >= classes)
             if self.ignore_class is not None:
                 outside &= y_true != self.ignore_class
@@ -248,7 +250,7 @@ class SparseCategoricalCrossentropy(_CrossEntropy):
                 raise ValueError(
                     f"{self.name}: label {y_true[index]} at index {_plain(index)} is outside 0…{classes - 1}"
                 )
-        return y_true.astype(np.int64, copy=False)
+        return whole
 
     def forward(self, y_true: np.ndarray, y_pred: np.ndarray) -> tuple[np.ndarray, Any]:
         share = None

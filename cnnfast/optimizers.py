@@ -99,6 +99,11 @@ class Optimizer(Configurable):
         """Names of the state's arrays."""
         return (*self.slots, "ema") if self.use_ema else self.slots
 
+    @property
+    def clips(self) -> bool:
+        """Whether `clip` changes anything."""
+        return any(limit is not None for limit in (self.clipnorm, self.clipvalue, self.global_clipnorm))
+
     def build(self, data: np.ndarray) -> None:
         """Make the state for the block `data`, unless it is there already."""
         for slot in self.all_slots:

@@ -73,6 +73,7 @@ class Plan:
         self.y: np.ndarray | None = None
         self.penalties: list[np.ndarray] = []  # what layers add to the loss for their outputs
         self.dy: np.ndarray | None = None
+        self.sizes: list[np.ndarray] = []  # of the gradient
 
     def record(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Call a function; what its ops do is the next stretch of the tape."""
@@ -86,11 +87,11 @@ class Plan:
         self.y = self.record(forward, self.x, *arguments)
         return self.y
 
-    def record_backward(self, backward: Callable[[np.ndarray], Any], dy: np.ndarray) -> None:
+    def record_backward(self, backward: Callable[[np.ndarray], list[np.ndarray]], dy: np.ndarray) -> None:
         with self.tape:
             self.dy = self.tape.buffer(dy)
         np.copyto(self.dy, dy)
-        self.record(backward, self.dy)
+        self.sizes = self.record(backward, self.dy)
 
     def close(self) -> bool:
         """End the recording; return whether the plan is of use."""
@@ -179,16 +180,20 @@ class Plans:
 class Step:
     """One training step's forward, backward and what layers do at its end: eagerly, recorded, or by a plan.
 
-    `x` may be of any dtype. After `forward`, `penalties` are what layers add to the loss for their outputs.
+    `x` may be of any dtype. After `forward`, `penalties` are what layers add to the loss for their outputs. `grad` is the
+    gradient of all weights, of which those in the stretches `runs` are trained.
     """
 
-    def __init__(self, network: Sequential, x: np.ndarray, logits: bool, eager: bool) -> None:
-        self.network, self.x, self.logits = network, x, logits
+    def __init__(
+        self, network: Sequential, x: np.ndarray, logits: bool, eager: bool, grad: np.ndarray, runs: list[slice],
+    ) -> None:  # fmt: skip
+        self.network, self.x, self.logits, self.grad, self.runs = network, x, logits, grad, runs
         self.key: Hashable = None
         self.plan: Plan | None = None
         self.penalties: list[np.ndarray] = []
         if not eager:
-            self.key, self.plan = network._plans.take(network, x, "train", logits)
+            places = tuple((run.start, run.stop) for run in runs)
+            self.key, self.plan = network._plans.take(network, x, "train", logits, places)
 
     def forward(self) -> np.ndarray:
         if self.plan is not None:
@@ -201,13 +206,23 @@ class Step:
         self.plan.tape.set_step(self.network._clock.step)
         return self.plan.forward(self.x)
 
-    def backward(self, dy: np.ndarray) -> None:
+    def backward(self, dy: np.ndarray) -> float:
+        """Return the size of the gradient, the sum of all absolute values: one NaN or infinity makes it so."""
         if self.plan is None:
-            self.network.backward(dy)
-        elif not self.plan.complete:
-            self.plan.record_backward(self.network.backward, dy)
+            return sum(map(float, self._backward(dy)))
+        if not self.plan.complete:
+            self.plan.record_backward(self._backward, dy)
         else:
             self.plan.backward(dy)
+        return sum(map(float, self.plan.sizes))
+
+    def _backward(self, dy: np.ndarray) -> list[np.ndarray]:
+        self.network.backward(dy)
+        return self.sizes()
+
+    def sizes(self) -> list[np.ndarray]:
+        """Of each stretch of the gradient, as it is now."""
+        return [ops.penalty(self.grad[run], 1) for run in self.runs]
 
     def finish(self) -> None:
         if self.plan is None:

@@ -17,7 +17,7 @@ import numpy as np
 
 from . import losses as losses_module
 from . import metrics as metrics_module
-from . import ops, optimizers
+from . import optimizers
 from .batches import ArrayBatches, Batch, Batches, IterableBatches, batches, class_weights, whole
 from .callbacks import BackupAndRestore, Callback, CallbackList, History, TerminateOnNaN
 from .callbacks.backup import Position
@@ -306,31 +306,32 @@ class Trainer(_Base):
         block = self._memory()
         grad = block.with_gradients()
         trainable = self.trainable_weights
-        runs, parts = block.runs(trainable), block.parts(trainable)  # before the threads are awake
+        runs = block.runs(trainable)
+        regularized = [p for p in trainable if p.regularizer is not None]
         loss, is_twin = self._loss_on_logits()
-        with Step(self._network, x, is_twin, self.run_eagerly) as step:
+        with Step(self._network, x, is_twin, self.run_eagerly, grad, runs) as step:
             outputs = step.forward()
             y = loss.targets(y, outputs.shape, self.dtype)
             values, saved = loss.forward(y, outputs)
             value, dvalues = loss.reduce(values, w)
-            value += sum(p.regularizer(p.data) for p in trainable if p.regularizer is not None)
+            value += sum(p.regularizer(p.data) for p in regularized)
             value += sum(map(float, step.penalties))
             if not math.isfinite(value):
                 _not_finite("loss", value, where, x, on_nonfinite)
             self.needs_input_gradient = False
             try:
-                step.backward(loss.backward(dvalues, saved))
+                size = step.backward(loss.backward(dvalues, saved))
             finally:
                 self.needs_input_gradient = True
-            for parameter in trainable:
-                if parameter.regularizer is not None:
-                    parameter.grad += parameter.regularizer.gradient(parameter.data)
-            if math.isfinite(value):
-                total = sum(float(ops.penalty(grad[run], 1)) for run in runs)  # one NaN or infinity makes the sum of all so
-                if not math.isfinite(total):
-                    _not_finite("gradient", total, where, x, on_nonfinite)
+            for parameter in regularized:
+                parameter.grad += parameter.regularizer.gradient(parameter.data)
+            if regularized:
+                size = sum(map(float, step.sizes()))
+            if math.isfinite(value) and not math.isfinite(size):
+                _not_finite("gradient", size, where, x, on_nonfinite)
             optimizer.build(block.data)
-            optimizer.clip(grad, parts)
+            if optimizer.clips:
+                optimizer.clip(grad, block.parts(trainable))
             with uninterrupted(), self._lock.writing():
                 optimizer.apply(block.data, grad, runs)
                 for parameter in trainable:
@@ -454,7 +455,7 @@ class Trainer(_Base):
             raise ValueError("train_on_batch: y is missing")
         scores = Scores(self._plain_metrics, self._weighted_metrics)
         with self._exclusively("train_on_batch"):
-            self._check_data("train_on_batch", data, False)
+            self._check_data("train_on_batch", data, False, targets=False)
             batch = data.take(slice(None))
             if class_weight is not None:
                 assert batch.y is not None
@@ -470,7 +471,7 @@ class Trainer(_Base):
         data = batches("test_on_batch", x, y, sample_weight)
         if not isinstance(data, ArrayBatches):
             raise ValueError("test_on_batch: y is missing")
-        self._check_data("test_on_batch", data, False)
+        self._check_data("test_on_batch", data, False, targets=False)
         scores = Scores(self._plain_metrics, self._weighted_metrics)
         self._test(data.take(slice(None)), scores)
         return scores.result() if return_dict else _unwrapped(scores.result())
@@ -513,14 +514,16 @@ class Trainer(_Base):
             self.check_input(x.shape)
             self.compute_output_shape(x.shape)
 
-    def _check_data(self, function: str, data: ArrayBatches, check_finite: bool) -> None:
-        """Fail before the first step rather than in the middle: builds the network if it is not built."""
+    def _check_data(self, function: str, data: ArrayBatches, check_finite: bool, targets: bool = True) -> None:
+        """Fail before the first step rather than in the middle: builds the network if it is not built. A step looks at its
+        `targets` itself."""
         if not self.built:
             self.build((None, *data.x.shape[1:]))
         assert self.dtype is not None and self.loss is not None and data.y is not None
         self._check_shape(function, data.x)
-        shape = self.output_shape if data.x.shape[1:] == self.input_shape[1:] else self.compute_output_shape(data.x.shape)
-        self.loss.targets(data.y, (len(data.x), *shape[1:]), self.dtype)
+        if targets:
+            shape = self.output_shape if data.x.shape[1:] == self.input_shape[1:] else self.compute_output_shape(data.x.shape)
+            self.loss.targets(data.y, (len(data.x), *shape[1:]), self.dtype)
         if check_finite and data.x.dtype.kind == "f":
             for start in range(0, data.samples, 1024):
                 _check_x_finite(function, data.x[start : start + 1024], start)
