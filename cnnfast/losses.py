@@ -235,12 +235,12 @@ class SparseCategoricalCrossentropy(_CrossEntropy):
             if (y_true != np.floor(y_true)).any():
                 index = _first(y_true != np.floor(y_true))
                 raise ValueError(f"{self.name}: labels must be whole numbers, got {y_true[index]} at index {_plain(index)}")
+            y_true = y_true.clip(-(2.0**62), 2.0**62)  # those that no integer is are outside anyway
         elif y_true.dtype.kind not in "iu":
             raise TypeError(f"{self.name}: labels must be integers, got dtype {y_true.dtype}")
         classes = shape[-1]
         assert classes is not None
-        with np.errstate(invalid="ignore"):
-            whole = y_true.astype(np.int64, copy=False)
+        whole = y_true.astype(np.int64, copy=False)
         if whole.size and whole.view(np.uint64).max() >= classes:  # what is below 0 is very large then
             outside = (y_true < 0) | (y_true >= classes)
             if self.ignore_class is not None:
