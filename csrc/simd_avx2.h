@@ -48,6 +48,27 @@ INLINE void cnf_store_bytes(uint8_t *p, ptrdiff_t n, __m128i a) {
   if (n & 2) memcpy(p, &bytes, 2), p += 2, bytes >>= 16;
   if (n & 1) *p = (uint8_t)bytes;
 }
+/* The first n lanes, in pieces: a masked store is 42 steps of microcode on a Zen 3, 12 cycles (the pooled 5 x 5 convolution of
+ * LeNet-5, six channels: 0.8 of the time without). */
+INLINE void cnf_store_n_f32(float *p, ptrdiff_t n, __m256 a) {
+  __m128 low = _mm256_castps256_ps128(a);
+  if (n == 8) {
+    _mm256_storeu_ps(p, a);
+    return;
+  }
+  if (n & 4) _mm_storeu_ps(p, low), p += 4, low = _mm256_extractf128_ps(a, 1);
+  if (n & 2) _mm_storel_pi((__m64 *)p, low), p += 2, low = _mm_movehl_ps(low, low);
+  if (n & 1) _mm_store_ss(p, low);
+}
+INLINE void cnf_store_n_f64(double *p, ptrdiff_t n, __m256d a) {
+  __m128d low = _mm256_castpd256_pd128(a);
+  if (n == 4) {
+    _mm256_storeu_pd(p, a);
+    return;
+  }
+  if (n & 2) _mm_storeu_pd(p, low), p += 2, low = _mm256_extractf128_pd(a, 1);
+  if (n & 1) _mm_store_sd(p, low);
+}
 INLINE __m256 cnf_pick_f32(__m256 a, __m256 b, const int32_t *table) {
   __m256i t = _mm256_loadu_si256((const __m256i *)table);
   return _mm256_blendv_ps(_mm256_permutevar8x32_ps(a, t), _mm256_permutevar8x32_ps(b, t),
@@ -124,6 +145,7 @@ INLINE double cnf_hmax_f64(__m256d a) {
 #define CNF_SIGN _mm256_set1_ps(-0.0f)
 #define CNF_FMA "vfmadd231ps"
 #define CNF_SPREAD "vbroadcastss"
+#define v_store_n(p, n, a) cnf_store_n_f32(p, n, a)
 #else
 #define CNF_DTYPE f64
 #define T double
@@ -151,6 +173,7 @@ INLINE double cnf_hmax_f64(__m256d a) {
 #define CNF_SIGN _mm256_set1_pd(-0.0)
 #define CNF_FMA "vfmadd231pd"
 #define CNF_SPREAD "vbroadcastsd"
+#define v_store_n(p, n, a) cnf_store_n_f64(p, n, a)
 #endif
 #define VM V
 #define VB __m128i
@@ -163,7 +186,6 @@ INLINE double cnf_hmax_f64(__m256d a) {
 #define v_load_n(p, n) I(maskload)(p, CNF_MASK(n))
 #define v_load_or(p, n, a) I(blendv)(a, v_load_n(p, n), CNF_MASK_AS_V(n))
 #define v_keep_n(a, n) I (and)(a, CNF_MASK_AS_V(n))
-#define v_store_n(p, n, a) I(maskstore)(p, CNF_MASK(n), a)
 #define v_set1(x) I(set1)(x)
 #define v_zero() I(setzero)()
 #define v_add(a, b) I(add)(a, b)
