@@ -88,7 +88,7 @@ class Limits:
 
     def turn(self, seconds, clock):
         if self.copy is None:
-            return 1 / self.machine.flops(2, clock)
+            return 1 / self.machine.flops(0.02, clock)
         return mean_seconds(self.copy, seconds, clock)
 
 
