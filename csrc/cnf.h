@@ -33,13 +33,15 @@ int cnf_isa_detect(void); /* of this CPU */
 
 #include "cnf_shape.h"
 
-/* ---- jobs ---- */
+/* ---- jobs ----
+ * Every member is a word of its own, flags too: a tape tells by its value whether a word points into its memory, and one that
+ * two members share, or one and padding, may have the value of a pointer by chance. */
 typedef struct {         /* y[i] = f(x[i], z[i], w[i]); task t covers elements [t*chunk, min(n, (t+1)*chunk)) */
   const void *x, *z, *w; /* z, w: NULL where f has no such argument */
   void *y;
   ptrdiff_t n, chunk;
   double a, b, c; /* parameters of f: slope, alpha, ... */
-  int mode;
+  ptrdiff_t mode;
 } cnf_elementwise;
 
 typedef struct
@@ -62,7 +64,7 @@ typedef struct cnf_norm { /* x, dy, y: rows of `period` columns; a task covers `
   ptrdiff_t all_rows, tail;     /* whole rows, and how much of another */
   ptrdiff_t image, band, bands; /* column_sum: elements of either; bands in all, dealt out to chunks */
   double eps, ceiling;
-  int mode, activation;
+  ptrdiff_t mode, activation;
 } cnf_norm;
 
 typedef struct
@@ -90,7 +92,7 @@ typedef struct
   void *y, *scratch;
   size_t scratch_bytes; /* a worker */
   ptrdiff_t n, h, w, c, fh, fw;
-  int linear; /* between pixels; else each is repeated */
+  ptrdiff_t linear; /* between pixels; else each is repeated */
 } cnf_upsample2d;
 
 enum { CNF_CONSTANT, CNF_NEAREST, CNF_WRAP, CNF_REFLECT }; /* what is outside an image */
@@ -104,7 +106,7 @@ typedef struct
   const uint8_t *vertical, *horizontal; /* whether to turn it */
   const double *numbers, *matrix;       /* 6 of a matrix */
   double low, high;                     /* of the pixels; low: what is outside */
-  int mode, nearest;
+  ptrdiff_t mode, nearest;
 } cnf_image;
 
 enum { CNF_UNIFORM, CNF_INTEGERS, CNF_FLAGS }; /* a T; an int64_t below high; a byte, 1 with probability high */
@@ -113,7 +115,7 @@ typedef struct { /* task t covers numbers [t*chunk, min(n, (t+1)*chunk)), chunk 
   const double *low, *high; /* of the numbers of each row */
   ptrdiff_t n, row, chunk;
   uint64_t seed, step;
-  int kind;
+  ptrdiff_t kind;
 } cnf_random;
 
 typedef struct { /* task t covers elements [t*chunk, min(n, (t+1)*chunk)) */
@@ -130,7 +132,7 @@ typedef struct { /* param, m (velocity or mean gradient), v (mean squared gradie
   const void *grad;
   ptrdiff_t n, chunk;
   double rate, decay, momentum, memory, eps; /* see optim.inc; decay is weight_decay * lr */
-  int nesterov;
+  ptrdiff_t nesterov;
 } cnf_optimizer;
 
 typedef struct
@@ -139,8 +141,8 @@ typedef struct
   const void *x, *output; /* output: the maxima, behind or before a ReLU whose gradient backward takes too; or NULL */
   void *y, *indices;      /* indices: NULL if nobody asked */
   ptrdiff_t chunk;
-  int wide;        /* indices are int32 instead of uint8 */
-  int include_pad; /* averages count padding */
+  ptrdiff_t wide;        /* indices are int32 instead of uint8 */
+  ptrdiff_t include_pad; /* averages count padding */
 } cnf_pool2d_job;
 
 typedef struct

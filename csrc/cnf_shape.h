@@ -30,11 +30,11 @@ typedef struct cnf_conv2d_job { /* one convolution pass; see conv2d.inc for who 
       *pool;                   /* lines: the pooling that takes its results, which go nowhere else, or whose gradient
                                         is dy, which nobody else makes; or NULL */
   const struct cnf_norm *sums; /* and the column sums of that gradient, which nobody else takes; or NULL */
-  int activation;
-  int algorithm;                  /* CNF_DIRECT, planned: or how; CNF_DEPTHWISE, or m of Winograd F(m x m, 3 x 3) */
-  int columns_first;              /* Winograd: see wg_columns */
-  int transposed;                 /* backward_input as a forward pass on dy: w is read turned round, channels swapped */
-  int adjoint;                    /* Winograd backward_input: by the tiles of dy, see wg_adjoint */
+  ptrdiff_t activation;
+  ptrdiff_t algorithm;            /* CNF_DIRECT, planned: or how; CNF_DEPTHWISE, or m of Winograd F(m x m, 3 x 3) */
+  ptrdiff_t columns_first;        /* Winograd: see wg_columns */
+  ptrdiff_t transposed;           /* backward_input as a forward pass on dy: w is read turned round, channels swapped */
+  ptrdiff_t adjoint;              /* Winograd backward_input: by the tiles of dy, see wg_adjoint */
   ptrdiff_t row_chunk, col_chunk; /* how the product is cut into tasks: strip rows, output columns */
   ptrdiff_t row_tasks, col_tasks, splits, tasks;
   void *shared;  /* workspace common to all workers */
@@ -42,7 +42,8 @@ typedef struct cnf_conv2d_job { /* one convolution pass; see conv2d.inc for who 
   size_t shared_bytes, scratch_bytes;
   ptrdiff_t segment; /* depthwise backward_weight: rows walked together; Winograd: tiles of a
                         block; thin: channels at a time */
-  int ahead; /* whether what comes next is fetched meanwhile: those rows; weights, where a plan foresees that they are far */
+  ptrdiff_t
+      ahead; /* whether what comes next is fetched meanwhile: those rows; weights, where a plan foresees that they are far */
 } cnf_conv2d_job;
 
 #define CNF_SUM_CHUNK 4096 /* elements a task when partial sums are added up */

@@ -114,7 +114,7 @@ cdef extern from "cnf.h" nogil:
         void *y
         ptrdiff_t n, chunk
         double a, b, c
-        int mode
+        ptrdiff_t mode
 
     ctypedef struct cnf_rows:
         const void *x
@@ -137,8 +137,8 @@ cdef extern from "cnf.h" nogil:
         void *y
         void *indices
         ptrdiff_t chunk
-        int wide
-        int include_pad
+        ptrdiff_t wide
+        ptrdiff_t include_pad
 
     ctypedef struct cnf_norm:
         const void *x
@@ -158,7 +158,7 @@ cdef extern from "cnf.h" nogil:
         double *merged
         ptrdiff_t channels, period, rows, chunks, all_rows, tail, image, band, bands
         double eps, ceiling
-        int mode, activation
+        ptrdiff_t mode, activation
 
     ctypedef struct cnf_group_norm:
         const void *x
@@ -190,7 +190,7 @@ cdef extern from "cnf.h" nogil:
         void *scratch
         size_t scratch_bytes
         ptrdiff_t n, h, w, c, fh, fw
-        int linear
+        ptrdiff_t linear
 
     enum:
         CNF_CONSTANT
@@ -212,7 +212,7 @@ cdef extern from "cnf.h" nogil:
         const double *numbers
         const double *matrix
         double low, high
-        int mode, nearest
+        ptrdiff_t mode, nearest
 
     enum:
         CNF_UNIFORM
@@ -225,7 +225,7 @@ cdef extern from "cnf.h" nogil:
         const double *high
         ptrdiff_t n, row, chunk
         uint64_t seed, step
-        int kind
+        ptrdiff_t kind
 
     ctypedef struct cnf_dropout:
         const void *x
@@ -242,7 +242,7 @@ cdef extern from "cnf.h" nogil:
         const void *grad
         ptrdiff_t n, chunk
         double rate, decay, momentum, memory, eps
-        int nesterov
+        ptrdiff_t nesterov
 
     ctypedef struct cnf_conv2d:
         ptrdiff_t n, h, w, c, oh, ow, k
@@ -264,7 +264,7 @@ cdef extern from "cnf.h" nogil:
         const cnf_conv2d_job *before
         const cnf_pool2d_job *pool
         const cnf_norm *sums
-        int activation, algorithm, transposed, ahead
+        ptrdiff_t activation, algorithm, transposed, ahead
         ptrdiff_t tasks, splits, row_chunk, col_tasks
         void *shared
         void *scratch

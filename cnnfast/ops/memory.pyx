@@ -43,7 +43,6 @@ cdef extern from *:
     void cnf_release(void *p, size_t size) nogil
 
 cdef size_t HUGE = 2 << 20     # a large page
-cdef size_t FAR = <size_t>1 << 32
 cdef size_t SMALL = 16 << 10   # NumPy's own allocator serves these well
 cdef size_t LIMIT = 1 << 30    # bytes kept for reuse
 cdef size_t kept = 0
@@ -60,16 +59,12 @@ cdef size_t size_class(size_t size) noexcept nogil:
 
 cdef class Arena:
     def __cinit__(self):
-        cdef size_t start, page, size = <size_t>1 << 36
+        cdef size_t start, size = <size_t>1 << 36
         self.holes, self.open = [], True
         while size >= <size_t>1 << 26:  # addresses may be rationed (RLIMIT_AS)
             self.base = <char *>cnf_reserve(size)
             if self.base != NULL:
-                # A tape takes a job's word for a pointer if it lies in here. That of a small int, beside it the upper half of
-                # an old pointer that padding kept, must not: they are a little more than a multiple of 4 GiB.
-                page = FAR if size > 4 * FAR else HUGE
-                start = (<size_t>self.base + page - 1) // page * page - <size_t>self.base
-                start += HUGE if page == FAR else 0
+                start = (<size_t>self.base + HUGE - 1) // HUGE * HUGE - <size_t>self.base
                 cnf_release(self.base, start)
                 self.base += start
                 self.reserved = size - start

@@ -471,7 +471,7 @@ cdef class Tape:
         self.fused += 1
         return 0
 
-    cdef Py_ssize_t _absorb(self, Py_ssize_t i, const cnf_kernels *table, void **y, const void **residual, int *activation,
+    cdef Py_ssize_t _absorb(self, Py_ssize_t i, const cnf_kernels *table, void **y, const void **residual, ptrdiff_t *activation,
                             double *ceiling):
         """Lets job i, which ends in these, take over an addition or a ReLU that follows; returns whether it did."""
         cdef Py_ssize_t j = self._next(i)
