@@ -323,10 +323,10 @@ static inline void cnf_conv2d_turn(cnf_conv2d_job *job) {
   job->transposed = 1;
 }
 
-/* The kernels that walk down the map in strips. */
+/* The kernels that walk down the map in strips. No window is outside the map, left or right. */
 static inline int cnf_depthwise_walks(const cnf_conv2d *s) {
-  const int usual = s->kh == s->kw && s->sh <= 2 && s->sw <= 2 && s->dh == 1 && s->dw == 1;
-  return usual && (s->kh == 3 || (s->kh == 5 && s->sh == s->sw));
+  const int usual = s->kh == s->kw && s->sh == s->sw && s->sh <= 2 && s->dh == 1 && s->dw == 1;
+  return usual && (s->kh == 3 || s->kh == 5) && s->pl < s->kw && (s->ow - 1) * s->sw - s->pl < s->w;
 }
 
 /* Depthwise: rows of the result, blocks of one image that fit L2 beside their result; where those are few, shares of the

@@ -145,6 +145,7 @@ INLINE double cnf_hmax_f64(__m256d a) {
 #define CNF_SIGN _mm256_set1_ps(-0.0f)
 #define CNF_FMA "vfmadd231ps"
 #define CNF_SPREAD "vbroadcastss"
+#define CNF_VECTOR __m256_u
 #define v_store_n(p, n, a) cnf_store_n_f32(p, n, a)
 #else
 #define CNF_DTYPE f64
@@ -173,6 +174,7 @@ INLINE double cnf_hmax_f64(__m256d a) {
 #define CNF_SIGN _mm256_set1_pd(-0.0)
 #define CNF_FMA "vfmadd231pd"
 #define CNF_SPREAD "vbroadcastsd"
+#define CNF_VECTOR __m256d_u
 #define v_store_n(p, n, a) cnf_store_n_f64(p, n, a)
 #endif
 #define VM V
@@ -197,6 +199,11 @@ INLINE double cnf_hmax_f64(__m256d a) {
 /* c += a b where many such follow each other, and the number at p in all lanes of a: in their order, or GCC would run out of
  * registers (a tile of 12 sums, three vectors and a number has them all) */
 #define v_fma_to(c, a, b) __asm__(CNF_FMA " %2, %1, %0" : "+x"(c) : "x"(a), "x"(b))
+/* and b of memory, whatever registers the compiler would rather put it in */
+#define v_fma_at(c, a, p) __asm__(CNF_FMA " %2, %1, %0" : "+x"(c) : "x"(a), "m"(*(p)))
+/* Zero that no register is kept for. */
+#define v_clear(a) __asm__ volatile("vxorps %0, %0, %0" : "=x"(a))
+#define v_load_to(a, p) __asm__ volatile("vmovups %1, %0" : "=x"(a) : "m"(*(const CNF_VECTOR *)(p)))
 #define v_spread(a, p) __asm__ volatile(CNF_SPREAD " %1, %0" : "=x"(a) : "m"(*(p)))
 #define v_max(a, b) I(max)(a, b)
 #define v_min(a, b) I(min)(a, b)

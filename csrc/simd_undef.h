@@ -18,6 +18,7 @@
 #undef CNF_ROWS_3
 #undef CNF_SIGN
 #undef CNF_SPREAD
+#undef CNF_VECTOR
 #undef CNF_TILES
 #undef CNF_WINOGRAD_ROWS
 #undef CNF_WINOGRAD_STEP
@@ -52,6 +53,7 @@
 #undef v_first
 #undef v_floor
 #undef v_fma
+#undef v_fma_at
 #undef v_fma_to
 #undef v_fnma
 #undef v_ge
@@ -78,6 +80,8 @@
 #undef v_round
 #undef v_select
 #undef v_set1
+#undef v_clear
+#undef v_load_to
 #undef v_spread
 #undef v_sqrt
 #undef v_store
