@@ -52,6 +52,18 @@ def test_random_sizes(isa, threads, dtype, rng):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("k, n", [(1, 64), (203, 2049), (390, 4103)])
+def test_one_row_by_a_wide_matrix(isa, threads, dtype, k, n, rng):
+    """It has a kernel of its own: several blocks of columns, cuts of the terms, and the bits of the row among others."""
+    a, b = integers(rng, (1, k), dtype), integers(rng, (k, n), dtype)
+    check_exact(a, b, num_threads=threads)
+    bias = integers(rng, n, dtype)
+    assert_exact(ops.dense(a, b, bias, activation="relu"), np.maximum(ref.matmul(a, b) + bias, 0))
+    reals, more = rng.normal(size=(9, k)).astype(dtype), rng.normal(size=(k, n)).astype(dtype)
+    assert_same_bits(ops.matmul(reals[4:5], more), ops.matmul(reals, more)[4:5])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("m, k, n", [(1, 1000, 1), (1, 700, 300), (300, 700, 1), (2, 25088, 33), (130, 260, 100)])
 def test_real_data(isa, dtype, m, k, n, rng):
     for a, b in [
