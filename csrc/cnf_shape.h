@@ -639,6 +639,24 @@ static inline ptrdiff_t cnf_phase_taps(ptrdiff_t phase, ptrdiff_t k, ptrdiff_t s
   return count;
 }
 
+/* Whether short sums make so many results that these leave the caches. */
+static inline int cnf_goes_far(const cnf_conv2d *s, size_t itemsize) {
+  return s->kh * s->kw * (s->c / s->groups) <= 128 &&
+         (double)(s->n * s->oh * s->ow) * s->k * (double)itemsize > 2 << 20;
+}
+
+/* Bytes for the results of a forward task that goes far and whose rows end within a line of memory: panels would meet in most
+ * lines, and fetch each twice. They are put together first, and written in whole lines. */
+static inline size_t cnf_conv2d_stage(const cnf_conv2d_job *job, size_t itemsize) {
+  const cnf_conv2d *s = &job->shape;
+  const double bytes = (double)(s->n * s->oh * s->ow) * s->k * (double)itemsize;
+  const int many = bytes > (s->k * itemsize >= 384 ? 4 << 20 : 24 << 20); /* narrow rows: a panel has most of a line */
+  return many && s->groups == 1 && job->col_tasks == 1 && s->k >= 32 && s->k * itemsize % 64 != 0 &&
+                 cnf_goes_far(s, itemsize)
+             ? cnf_whole_pages((size_t)(job->row_chunk * s->k) * itemsize)
+             : 0;
+}
+
 /* Cuts a pass into tasks and says what workspace it needs. The cuts may follow `workers` where an output's own sum does not
  * cross a task. The splits of backward_weight are a summation order, so they follow the shape alone. */
 static inline void cnf_conv2d_plan(cnf_conv2d_job *job, int pass, size_t itemsize, ptrdiff_t lanes, int workers) {
@@ -702,7 +720,12 @@ static inline void cnf_conv2d_plan(cnf_conv2d_job *job, int pass, size_t itemsiz
       }
   } else {
     /* a share of the rows each, if there are enough: what a core has made of them is in its cache when the next layer asks */
-    job->row_chunk = cnf_even_chunk(rows, cnf_most_rows(rows, rows < 96 * workers ? shares : 1, workers), workers);
+    ptrdiff_t most = cnf_most_rows(rows, rows < 96 * workers ? shares : 1, workers);
+    if (cnf_goes_far(s, itemsize)) { /* the lines that two panels share are whole before they leave L2 */
+      const ptrdiff_t fits = (ptrdiff_t)(196608 / (s->k * itemsize));
+      most = most < fits ? most : fits > 28 ? fits : 28;
+    }
+    job->row_chunk = cnf_even_chunk(rows, most, workers);
     job->row_tasks = work = cnf_ceil_div(rows, job->row_chunk);
   }
   if (pass != CNF_BACKWARD_WEIGHT) {
@@ -717,6 +740,7 @@ static inline void cnf_conv2d_plan(cnf_conv2d_job *job, int pass, size_t itemsiz
   const size_t strip = (size_t)(job->row_chunk + 1) * (kc + 16), panel = (size_t)kc * 3 * 16;
   const size_t pointers = (size_t)(job->row_chunk > kc ? job->row_chunk : kc) + 4 * (size_t)(job->row_chunk + 1);
   job->scratch_bytes = ((strip + panel) * itemsize + pointers * sizeof(void *) + 4095) / 4096 * 4096 + 64;
+  if (pass == CNF_FORWARD) job->scratch_bytes += cnf_conv2d_stage(job, itemsize);
 }
 
 /* One axis: windows of k taps, d apart, every s positions from -p on, over n positions. */

@@ -64,6 +64,22 @@ def test_one_row_by_a_wide_matrix(isa, threads, dtype, k, n, rng):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+def test_rows_that_end_within_a_line_and_go_far(isa, threads, dtype, rng):
+    """Results are put together first, then written: more than 4 MB, few terms, bias and activation too."""
+    a, b, bias = integers(rng, (10507, 6), dtype), integers(rng, (6, 101), dtype), integers(rng, 101, dtype)
+    expected = check_exact(a, b, num_threads=threads)
+    assert_exact(ops.dense(a, b, bias, activation="relu", num_threads=threads), np.maximum(expected + bias, 0))
+    assert_same_bits(
+        ops.dense(a, b, bias, activation="sigmoid"), np.concatenate([ops.dense(part, b, bias, activation="sigmoid")
+                                                                     for part in np.array_split(a, 7)])
+    )  # fmt: skip
+
+
+def test_rows_that_end_within_a_line_past_the_caches(isa, rng):
+    check_exact(integers(rng, (126001, 3), np.float32), integers(rng, (3, 101), np.float32))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("m, k, n", [(1, 1000, 1), (1, 700, 300), (300, 700, 1), (2, 25088, 33), (130, 260, 100)])
 def test_real_data(isa, dtype, m, k, n, rng):
     for a, b in [
