@@ -42,8 +42,8 @@ typedef struct cnf_conv2d_job { /* one convolution pass; see conv2d.inc for who 
   size_t shared_bytes, scratch_bytes;
   ptrdiff_t segment; /* depthwise backward_weight: rows walked together; Winograd: tiles of a
                         block; thin: channels at a time */
-  ptrdiff_t
-      ahead; /* whether what comes next is fetched meanwhile: those rows; weights, where a plan foresees that they are far */
+  ptrdiff_t ahead;   /* whether what comes next is fetched meanwhile: those rows; weights, where a plan foresees that
+                        they are far */
 } cnf_conv2d_job;
 
 #define CNF_SUM_CHUNK 4096 /* elements a task when partial sums are added up */
