@@ -548,7 +548,7 @@ cdef class Tape:
                 or not cnf_depthwise_walks(&first.shape) or first.shape.sh * first.shape.sw != 1:
             return 0  # strided, the pixels of a strip come in faster than the prefetcher follows
         if table.lanes * itemsize == 32:
-            return 0  # AVX2: apart they take less (Zen 3, two threads, 128 at 56 x 56, one image: 984 and 859 us)
+            return 0  # AVX2: apart they take less (Zen 3, a thread, 32 to 64 at 112 x 112, one image: 1.32 and 1.10 ms)
         if self._is(j, table.batch_norm_tile):
             j = self._next(j)
         if not self._is(j, table.conv2d_direct):
