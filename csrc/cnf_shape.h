@@ -639,22 +639,19 @@ static inline ptrdiff_t cnf_phase_taps(ptrdiff_t phase, ptrdiff_t k, ptrdiff_t s
   return count;
 }
 
-/* Whether short sums make so many results that these leave the caches. */
-static inline int cnf_goes_far(const cnf_conv2d *s, size_t itemsize) {
-  return s->kh * s->kw * (s->c / s->groups) <= 128 &&
-         (double)(s->n * s->oh * s->ow) * s->k * (double)itemsize > 2 << 20;
+#define CNF_FAR (2 << 20)
+/* Whether short sums make so many results, more than `least` bytes, that these leave the caches. */
+static inline int cnf_goes_far(const cnf_conv2d *s, size_t itemsize, double least) {
+  return s->kh * s->kw * (s->c / s->groups) <= 128 && (double)(s->n * s->oh * s->ow) * s->k * (double)itemsize > least;
 }
 
 /* Bytes for the results of a forward task that goes far and whose rows end within a line of memory: panels would meet in most
  * lines, and fetch each twice. They are put together first, and written in whole lines. */
 static inline size_t cnf_conv2d_stage(const cnf_conv2d_job *job, size_t itemsize) {
   const cnf_conv2d *s = &job->shape;
-  const double bytes = (double)(s->n * s->oh * s->ow) * s->k * (double)itemsize;
-  const int many = bytes > (s->k * itemsize >= 384 ? 4 << 20 : 24 << 20); /* narrow rows: a panel has most of a line */
-  return many && s->groups == 1 && job->col_tasks == 1 && s->k >= 32 && s->k * itemsize % 64 != 0 &&
-                 cnf_goes_far(s, itemsize)
-             ? cnf_whole_pages((size_t)(job->row_chunk * s->k) * itemsize)
-             : 0;
+  const double least = s->k * itemsize >= 384 ? 4 << 20 : 24 << 20; /* narrow rows: a panel has most of a line */
+  const int meet = s->groups == 1 && job->col_tasks == 1 && s->k >= 32 && s->k * itemsize % 64 != 0;
+  return meet && cnf_goes_far(s, itemsize, least) ? cnf_whole_pages((size_t)(job->row_chunk * s->k) * itemsize) : 0;
 }
 
 /* Cuts a pass into tasks and says what workspace it needs. The cuts may follow `workers` where an output's own sum does not
@@ -721,7 +718,7 @@ static inline void cnf_conv2d_plan(cnf_conv2d_job *job, int pass, size_t itemsiz
   } else {
     /* a share of the rows each, if there are enough: what a core has made of them is in its cache when the next layer asks */
     ptrdiff_t most = cnf_most_rows(rows, rows < 96 * workers ? shares : 1, workers);
-    if (cnf_goes_far(s, itemsize)) { /* the lines that two panels share are whole before they leave L2 */
+    if (cnf_goes_far(s, itemsize, CNF_FAR)) { /* the lines that two panels share are whole before they leave L2 */
       const ptrdiff_t fits = (ptrdiff_t)(196608 / (s->k * itemsize));
       most = most < fits ? most : fits > 28 ? fits : 28;
     }

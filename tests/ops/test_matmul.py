@@ -69,10 +69,8 @@ def test_rows_that_end_within_a_line_and_go_far(isa, threads, dtype, rng):
     a, b, bias = integers(rng, (10507, 6), dtype), integers(rng, (6, 101), dtype), integers(rng, 101, dtype)
     expected = check_exact(a, b, num_threads=threads)
     assert_exact(ops.dense(a, b, bias, activation="relu", num_threads=threads), np.maximum(expected + bias, 0))
-    assert_same_bits(
-        ops.dense(a, b, bias, activation="sigmoid"), np.concatenate([ops.dense(part, b, bias, activation="sigmoid")
-                                                                     for part in np.array_split(a, 7)])
-    )  # fmt: skip
+    parts = [ops.dense(part, b, bias, activation="sigmoid") for part in np.array_split(a, 7)]
+    assert_same_bits(ops.dense(a, b, bias, activation="sigmoid"), np.concatenate(parts))
 
 
 def test_rows_that_end_within_a_line_past_the_caches(isa, rng):
