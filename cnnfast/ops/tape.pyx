@@ -221,7 +221,7 @@ cdef class Tape:
         for i in range(self.roll.count):
             self._finish_conv(i, table, itemsize)
         for i in range(self.roll.count):
-            self._feed_conv(i, table, itemsize)
+            self._feed_conv(i, table)
         for i in range(self.roll.count):
             self._go_back(i, table)
         for i in range(self.roll.count):
@@ -538,7 +538,7 @@ cdef class Tape:
             pass
         return 0
 
-    cdef int _feed_conv(self, Py_ssize_t i, const cnf_kernels *table, Py_ssize_t itemsize) except -1:
+    cdef int _feed_conv(self, Py_ssize_t i, const cnf_kernels *table) except -1:
         """A depthwise convolution and the 1x1 convolution after it, whose strips it makes: 32 channels to 64 at 112 x 112, 16
         images, 8.0 -> 6.7 ms."""
         cdef cnf_conv2d_job *first = <cnf_conv2d_job *>self.roll.entries[i].job
@@ -547,8 +547,6 @@ cdef class Tape:
         if not self._is(i, table.depthwise) or first.transposed or first.residual != NULL \
                 or not cnf_depthwise_walks(&first.shape) or first.shape.sh * first.shape.sw != 1:
             return 0  # strided, the pixels of a strip come in faster than the prefetcher follows
-        if table.lanes * itemsize == 32:
-            return 0  # AVX2: apart they take less (Zen 3, a thread, 32 to 64 at 112 x 112, one image: 1.32 and 1.10 ms)
         if self._is(j, table.batch_norm_tile):
             j = self._next(j)
         if not self._is(j, table.conv2d_direct):
