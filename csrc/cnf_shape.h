@@ -359,7 +359,7 @@ static inline void cnf_depthwise_plan(cnf_conv2d_job *job, int pass, size_t item
     job->row_tasks = cnf_ceil_div(height, fits > least ? fits : least);
     job->row_chunk = cnf_ceil_div(height, job->row_tasks);
     blocks = s->n * job->row_tasks;
-    job->ahead = s->sh > 1 && (s->n * s->h * s->w + rows * s->ow) * s->c * (ptrdiff_t)itemsize > 7 << 18;
+    job->ahead = (s->n * s->h * s->w + rows * s->ow) * s->c * (ptrdiff_t)itemsize > (s->sh > 1 ? 7 << 18 : 1 << 24);
   }
   const ptrdiff_t wanted = weight && job->ahead ? 1 : cnf_ceil_div(16, blocks);
   job->col_tasks = parts < 1 ? 1 : parts < wanted ? parts : wanted;
