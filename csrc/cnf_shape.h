@@ -528,9 +528,12 @@ static inline int cnf_conv2d_planar(const cnf_conv2d *s, ptrdiff_t lanes) {
   return cnf_conv2d_shares_lines(s) && s->kh * s->kw > 1 && s->sw == 1 && s->c <= 4 && 2 * s->k <= lanes &&
          2 * s->ow >= 3 * lanes && 5 * cnf_lanes_used(s->ow, lanes) >= 8 * cnf_lanes_used(s->k, lanes);
 }
+/* Of a plain matrix: whether rows are so short that their lanes are summed up sooner than they are multiplied. */
+static inline int cnf_is_short(ptrdiff_t terms, ptrdiff_t columns) { return terms < 16 || terms < 6 * columns; }
 static inline int cnf_conv2d_thin(const cnf_conv2d *s, ptrdiff_t lanes) {
   const int tiny = s->kh * s->kw > 1 && s->oh * s->ow < 12; /* maps: each would have the weights packed for it */
   return cnf_conv2d_shares_lines(s) && 2 * s->k <= lanes && !tiny &&
+         !(s->kh * s->kw == 1 && cnf_is_short(s->c, s->k)) &&
          7 * cnf_lanes_used(s->kw * s->c, lanes) >= 10 * cnf_lanes_used(s->k, lanes);
 }
 static inline int cnf_conv2d_weight_thin(const cnf_conv2d *s, ptrdiff_t lanes) {
