@@ -191,6 +191,9 @@ SHAPES = [
     Case((2, 18, 40, 1), (4, 3, 1, 70), stride=(1, 2)),
     Case((2, 229, 2, 3), (1, 1, 3, 130)),  # the bias: bands of 32 lines and of 5
     Case((3, 83, 1, 2), (1, 1, 2, 5)),  # of one
+    Case((2, 7, 9, 208), (1, 1, 208, 40)),  # short sums, taken up again: of a plain matrix, ...
+    Case((1, 10, 9, 50), (1, 1, 50, 210)),
+    Case((1, 3, 31, 64), (2, 3, 64, 33)),  # ... and of lines, a tap at a time
 ]
 
 
