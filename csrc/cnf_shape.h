@@ -49,6 +49,7 @@ typedef struct cnf_conv2d_job { /* one convolution pass; see conv2d.inc for who 
 #define CNF_SUM_CHUNK 4096 /* elements a task when partial sums are added up */
 #define CNF_KC                                                                                                         \
   256 /* rows of a weight gradient that are summed together; channels of a Winograd piece: the widest strip */
+#define CNF_TERMS 192      /* a reduction is cut so often, see gemm.inc */
 #define CNF_STRIP_ROWS 224 /* 16 tiles of 14 rows, 28 of 8: a strip of 240 KB; as a reduction it is one cut */
 #define CNF_TALL_ROWS 448  /* where rows are outputs: half as many packed panels, 2-4 % */
 
@@ -327,6 +328,16 @@ static inline void cnf_conv2d_turn(cnf_conv2d_job *job) {
 static inline int cnf_depthwise_walks(const cnf_conv2d *s) {
   const int usual = s->kh == s->kw && s->sh == s->sw && s->sh <= 2 && s->dh == 1 && s->dw == 1;
   return usual && (s->kh == 3 || s->kh == 5) && s->pl < s->kw && (s->ow - 1) * s->sw - s->pl < s->w;
+}
+
+/* Whether a direct pass over single pixels stores nothing but finished results, from `terms` channels to `columns`, so that its
+ * residual may lie where they go. */
+static inline int cnf_stores_once(const cnf_conv2d_job *job, int pass) {
+  const cnf_conv2d *s = &job->shape;
+  const ptrdiff_t terms = pass == CNF_FORWARD ? s->c : s->k, columns = pass == CNF_FORWARD ? s->k : s->c;
+  return s->kh * s->kw * s->sh * s->sw * s->groups == 1 && !s->pt && !s->pl && s->oh == s->h && s->ow == s->w &&
+         job->algorithm == CNF_DIRECT && !job->before && job->activation != CNF_SIGMOID && terms <= CNF_TERMS &&
+         columns > 4 && s->n * s->h * s->w > 1;
 }
 
 /* Depthwise: rows of the result, blocks of one image that fit L2 beside their result; where those are few, shares of the

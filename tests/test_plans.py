@@ -263,6 +263,16 @@ def block(kind, filters=16, size=3):
     if kind == "residual":
         main = [*block("norm", filters), layers.Conv2D(filters, size, padding="same"), layers.BatchNormalization()]
         return [layers.Residual(main), layers.ReLU()]
+    if kind == "bottleneck":  # results lie where the residual did; that is read again, by the outer one
+        inner = [layers.Conv2D(filters // 2, 1, use_bias=False), layers.BatchNormalization(), layers.ReLU()]
+        inner += [layers.Conv2D(filters, 1, use_bias=False), layers.BatchNormalization()]
+        return [layers.Residual([layers.Residual(inner), layers.Conv2D(filters, 1)]), layers.ReLU()]
+    if kind == "long sums":  # which are stored in part before the residual is wanted
+        return [layers.Conv2D(200, 1), layers.Residual([layers.Conv2D(200, 1) for _ in range(2)])]
+    if kind == "itself":  # the residual is what is convolved, too, panel after panel
+        return [layers.Conv2D(150, 1), layers.Residual([layers.Conv2D(150, 1)]), layers.Conv2D(filters, 1)]
+    if kind == "activations":
+        return [layers.Conv2D(filters, 1), layers.Activation("elu"), layers.Dropout(0.3), layers.Residual([layers.Activation("tanh")])]
     if kind == "projection":
         main = [layers.Conv2D(filters, size, padding="same"), layers.BatchNormalization()]
         return [layers.Residual(main, [layers.Conv2D(filters, 1), layers.BatchNormalization()]), layers.ReLU()]
@@ -275,7 +285,8 @@ def block(kind, filters=16, size=3):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("kind", ["plain", "norm", "depthwise", "frame", "relu6", "residual", "projection", "plain residual", "two ways", "pool"])
+@pytest.mark.parametrize("kind", ["plain", "norm", "depthwise", "frame", "relu6", "residual", "bottleneck", "long sums", "itself",
+                                  "activations", "projection", "plain residual", "two ways", "pool"])  # fmt: skip
 def test_fused_jobs_have_the_bits_of_the_layers(kind, dtype, isa, rng):
     """Twice the block, so that what one leaves behind meets the next; shapes for which convolutions take every algorithm."""
 
@@ -294,8 +305,8 @@ def test_fused_jobs_have_the_bits_of_the_layers(kind, dtype, isa, rng):
         (model, ours), (_, theirs) = train(False, shape), train(True, shape)
         assert ours == theirs
         fused = {key[4]: plan.tape.fused for key, found in model._plans._idle.items() for plan in found}
-        assert fused["infer"] >= (0 if kind == "pool" else 2), fused
-        assert fused["train"] >= 2, fused
+        assert fused["infer"] >= (0 if kind in ("pool", "activations") else 2), fused
+        assert fused["train"] >= (0 if kind == "activations" else 2), fused
 
 
 @pytest.mark.parametrize(
@@ -344,6 +355,7 @@ def random_layer(rng, shape):
     choices += [lambda: layers.Conv2D(filters, pick(1, 3, 3), steps, padding=padding, **more)] * 5
     choices += [lambda: layers.DepthwiseConv2D(3, steps, padding=padding, **more)] * 3
     choices += [lambda: layers.MaxPooling2D(2), lambda: layers.MaxPooling2D(3, 2, padding="same"), lambda: layers.AveragePooling2D(2)]
+    choices += [lambda: layers.Residual([layers.Conv2D(shape[2], 1, **more), *([] if more else [layers.BatchNormalization(**norm)])])]
     choices += [lambda: layers.Residual(main), lambda: layers.Residual(*both), lambda: layers.ZeroPadding2D(1)]
     choices += [lambda: layers.Conv2DTranspose(filters, 3, steps, padding=padding), lambda: layers.Cropping2D(((0, 1), (0, 0)))]
     return pick(*choices)()
@@ -538,7 +550,7 @@ def test_memory_is_laid_out_anew_but_for_what_is_held(rng):
     assert held.tobytes() == expected[0].tobytes()
     assert y.tobytes() == expected[1].tobytes()
     assert (a == -x).all()
-    assert tape.bytes <= 6 * (x.nbytes + 64)
+    assert tape.bytes <= 5 * (x.nbytes + 64)  # a, held, y and two that are written over
 
 
 def test_windows_of_a_pooling_that_leave_the_map(rng):

@@ -303,6 +303,7 @@ cdef extern from "cnf.h" nogil:
     ptrdiff_t cnf_winograd_tasks(const cnf_conv2d_job *job)
     void cnf_conv2d_turn(cnf_conv2d_job *job)
     bint cnf_depthwise_walks(const cnf_conv2d *s)
+    bint cnf_stores_once(const cnf_conv2d_job *job, int which)
     bint cnf_conv2d_few(const cnf_conv2d *s)
     void cnf_conv2d_few_plan(cnf_conv2d_job *job, size_t itemsize, int workers)
     void cnf_conv2d_plan(cnf_conv2d_job *job, int which, size_t itemsize, ptrdiff_t lanes, int workers)

@@ -7,6 +7,7 @@ cdef struct cnf_span:        # a block's life: what it covers of an arena, and b
     size_t begin, end
     Py_ssize_t taken, freed  # freed: -1 if never
     size_t own               # where it would begin if no two blocks had an address in common
+    Py_ssize_t home          # the block in whose place it lies, or -1
 
 # Memory that one recording has for itself: what is freed is used again, lowest first, so that its size is the most that was
 # in use at one time. Reserved as addresses, touched as needed.

@@ -102,7 +102,7 @@ cdef class Arena:
         if self.count:
             last = &self.spans[self.count - 1]
             own = last.own + (last.end - last.begin)
-        self.spans[self.count] = cnf_span(0, size, self.clock[0] if self.clock != NULL else 0, freed, own)
+        self.spans[self.count] = cnf_span(0, size, self.clock[0] if self.clock != NULL else 0, freed, own, -1)
         self.count += 1
         return own
 

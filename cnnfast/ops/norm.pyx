@@ -220,22 +220,25 @@ def batch_norm_backward(dy, x, mean, var, weight=None, eps=1e-5, *, bias=None, a
     dweight = _vector(outs[1], func, &job, typenum, inputs + (outs[0], outs[2]))
     dbias = _vector(outs[2], func, &job, typenum, inputs + (outs[0], outs[1]))
     cdef Block _work = columns_workspace(&job, xa)  # held until the op returns
-    job.x, job.dy = cnp.PyArray_DATA(xa), cnp.PyArray_DATA(d)
+    job.x = cnp.PyArray_DATA(xa)
     job.mean, job.var = cnp.PyArray_DATA(m), cnp.PyArray_DATA(v)
     job.weight = cnp.PyArray_DATA(w) if w is not None else NULL
     job.bias = cnp.PyArray_DATA(b) if b is not None else NULL
     job.output = cnp.PyArray_DATA(ya) if ya is not None else NULL
     job.first, job.second = cnp.PyArray_DATA(dweight), cnp.PyArray_DATA(dbias)
     dx = image_out(func, cnp.PyArray_NDIM(xa), cnp.PyArray_DIMS(xa), typenum, inputs, d, first, outs[0])
-    job.y = cnp.PyArray_DATA(dx)
-    if residual:  # written where dy is read first; from then on it stands for dy
-        gated = image_out(func, cnp.PyArray_NDIM(xa), cnp.PyArray_DIMS(xa), typenum, inputs + (dx,), d, first, outs[3])
-        job.gated = cnp.PyArray_DATA(gated)
-    run(kernels(typenum).batch_norm_tile, &job, 1, 1)
-    _each_chunk(kernels(typenum).batch_norm_sums, &job, 0.4, func, num_threads)
-    run(kernels(typenum).batch_norm_merge_sums, &job, 1, 1)
     if residual:
-        job.dy, job.activation = job.gated, CNF_LINEAR
+        gated = image_out(func, cnp.PyArray_NDIM(xa), cnp.PyArray_DIMS(xa), typenum, inputs + (dx,), d, first, outs[3])
+    # a job only names what it takes or makes: a tape goes by that
+    run(kernels(typenum).batch_norm_tile, &job, 1, 1)
+    job.dy = cnp.PyArray_DATA(d)
+    if residual:
+        job.gated = cnp.PyArray_DATA(gated)
+    _each_chunk(kernels(typenum).batch_norm_sums, &job, 0.4, func, num_threads)
+    if residual:  # written where dy was read; from now on it stands for dy
+        job.dy, job.gated, job.activation = job.gated, NULL, CNF_LINEAR
+    run(kernels(typenum).batch_norm_merge_sums, &job, 1, 1)
+    job.y = cnp.PyArray_DATA(dx)
     _each_chunk(kernels(typenum).batch_norm_backward, &job, 0.6, func, num_threads)
     grads = image_answer(dx, first, outs[0]), deliver(dweight, outs[1]), deliver(dbias, outs[2])
     return (*grads, image_answer(gated, first, outs[3])) if residual else grads
