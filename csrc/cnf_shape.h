@@ -330,13 +330,18 @@ static inline int cnf_depthwise_walks(const cnf_conv2d *s) {
   return usual && (s->kh == 3 || s->kh == 5) && s->pl < s->kw && (s->ow - 1) * s->sw - s->pl < s->w;
 }
 
+/* Whether so many terms are one cut of a reduction, see view.inc. */
+static inline int cnf_is_one_cut(ptrdiff_t taps, ptrdiff_t channels) {
+  return taps * channels <= CNF_TERMS || (taps == 1 && channels <= CNF_KC);
+}
+
 /* Whether a direct pass over single pixels stores nothing but finished results, from `terms` channels to `columns`, so that its
  * residual may lie where they go. */
 static inline int cnf_stores_once(const cnf_conv2d_job *job, int pass) {
   const cnf_conv2d *s = &job->shape;
   const ptrdiff_t terms = pass == CNF_FORWARD ? s->c : s->k, columns = pass == CNF_FORWARD ? s->k : s->c;
   return s->kh * s->kw * s->sh * s->sw * s->groups == 1 && !s->pt && !s->pl && s->oh == s->h && s->ow == s->w &&
-         job->algorithm == CNF_DIRECT && !job->before && job->activation != CNF_SIGMOID && terms <= CNF_TERMS &&
+         job->algorithm == CNF_DIRECT && !job->before && job->activation != CNF_SIGMOID && cnf_is_one_cut(1, terms) &&
          columns > 4 && s->n * s->h * s->w > 1;
 }
 

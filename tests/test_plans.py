@@ -268,7 +268,7 @@ def block(kind, filters=16, size=3):
         inner += [layers.Conv2D(filters, 1, use_bias=False), layers.BatchNormalization()]
         return [layers.Residual([layers.Residual(inner), layers.Conv2D(filters, 1)]), layers.ReLU()]
     if kind == "long sums":  # which are stored in part before the residual is wanted
-        return [layers.Conv2D(200, 1), layers.Residual([layers.Conv2D(200, 1) for _ in range(2)])]
+        return [layers.Conv2D(300, 1), layers.Residual([layers.Conv2D(300, 1) for _ in range(2)])]
     if kind == "itself":  # the residual is what is convolved, too, panel after panel
         return [layers.Conv2D(150, 1), layers.Residual([layers.Conv2D(150, 1)]), layers.Conv2D(filters, 1)]
     if kind == "activations":
