@@ -403,6 +403,26 @@ def test_what_is_finite_beside_an_infinite_weight_has_its_relu(isa, rng):
     assert plan.tape.fused == 1 and (theirs[0] == np.finfo(np.float32).max).any()
 
 
+@pytest.mark.parametrize("bad", [np.inf, -np.inf, np.nan, 3e38])
+@pytest.mark.parametrize("kind", ["norm", "relu6", "residual", "projection", "bottleneck", "plain residual"])
+def test_what_is_not_finite_meets_the_same_end(kind, bad, isa, rng):
+    """What follows a convolution is done once to each output, whether it has to be summed up again or not."""
+    x = rng.normal(size=(2, 17, 18, 32)).astype(np.float32)
+    x[0, 5, 7, 3] = bad
+
+    def answer(eager):
+        model = Sequential([layers.Input(x.shape[1:]), *block(kind, 32)], seed=1)
+        weights = np.random.default_rng(4)
+        model.set_weights([weights.uniform(0.02, 0.3, w.shape) for w in model.get_weights()])
+        model.compile("sgd", "mse", run_eagerly=eager)
+        with np.errstate(all="ignore"):
+            return [model.predict_on_batch(x) for _ in range(3)]
+
+    theirs = answer(True)
+    assert np.isfinite(theirs[0]).any() and (np.isnan(theirs[0]).any() or not np.isnan(bad))
+    np.testing.assert_array_equal(answer(False), theirs)
+
+
 @pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("size", [3, 5])
 def test_a_depthwise_convolution_makes_the_strips_of_the_next(size, threads, isa, rng):
