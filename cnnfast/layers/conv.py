@@ -86,7 +86,9 @@ class Conv2D(Layer):
     def forward(self, x: np.ndarray, training: bool = False, logits: bool = False) -> np.ndarray:
         x = channels_last(x, self.data_format)
         activation = activations.linear if logits else self.activation
-        z = ops.conv2d(x, self._weight(), self._bias(), *self._geometry(), activation=activation.fused)
+        z = ops.conv2d(
+            x, self._weight(), self._bias(), *self._geometry(), activation=activation.fused, training=training
+        )
         y = self._regularized(activation.finish(z), training)
         if training:
             self._saved = x, activation.kept(z, y), activation

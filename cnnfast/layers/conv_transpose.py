@@ -91,7 +91,7 @@ class Conv2DTranspose(Conv2D):
                 ops.conv2d_backward_bias(dy, out=self.bias.grad)
         if not self.needs_input_gradient:
             return None
-        return like_input(ops.conv2d(dy, self.kernel.data, None, *self._geometry()), self.data_format)
+        return like_input(ops.conv2d(dy, self.kernel.data, None, *self._geometry(), training=True), self.data_format)
 
     def _reach(self) -> list[int]:
         """Pixels from end to end of the dilated kernel."""

@@ -34,7 +34,7 @@ cdef int activation_code(object activation, str func) except -1:
     raise ValueError(f"{func}: activation must be None, 'relu' or 'sigmoid', got {activation!r}")
 
 
-cdef int _choose(cnf_conv2d_job *job, int which, str func, object algorithm, object precision) except -1:
+cdef int _choose(cnf_conv2d_job *job, int which, bint training, str func, object algorithm, object precision) except -1:
     """Set the algorithm of a job whose shape is known."""
     cdef int wanted
     if algorithm == "auto":
@@ -49,7 +49,7 @@ cdef int _choose(cnf_conv2d_job *job, int which, str func, object algorithm, obj
         raise ValueError(f"{func}: algorithm must be 'auto', 'direct' or 'winograd', got {algorithm!r}")
     if precision != "default" and precision != "strict":
         raise ValueError(f"{func}: precision must be 'default' or 'strict', got {precision!r}")
-    job.algorithm = cnf_conv2d_algorithm(&job.shape, which, wanted, precision == "strict")
+    job.algorithm = cnf_conv2d_algorithm(&job.shape, which, training, wanted, precision == "strict")
     return 0
 
 
@@ -256,7 +256,7 @@ cdef object _run_pass(cnf_conv2d_job *job, int which, str func, cnp.ndarray a, c
 
 
 def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, *, activation=None,
-           data_format="channels_last", algorithm="auto", precision="default", out=None, num_threads=None):
+           data_format="channels_last", algorithm="auto", precision="default", training=False, out=None, num_threads=None):
     """2-D convolution with bias and activation in one pass.
 
     Parameters
@@ -280,6 +280,8 @@ def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, *, a
         "auto" chooses from the geometry, never from N or the thread count.
     precision : "default" or "strict"
         "strict" forbids Winograd F(4x4, 3x3), whose error is bounded norm-wise only.
+    training : bool
+        "auto" takes what is best for many images, as gradients do; else what is good for one, too.
     out : ndarray, optional
         Where to write the result; may be strided and may overlap the inputs.
     num_threads : int, optional
@@ -317,7 +319,7 @@ def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, *, a
         if cnp.PyArray_NDIM(ba) != 1 or cnp.PyArray_DIM(ba, 0) != job.shape.k:
             raise ValueError(f"{func}: bias must have shape {(job.shape.k,)}, got {(<object>ba).shape}")
     shape[0], shape[1], shape[2], shape[3] = job.shape.n, job.shape.oh, job.shape.ow, job.shape.k
-    _choose(&job, CNF_FORWARD, func, algorithm, precision)
+    _choose(&job, CNF_FORWARD, bool(training), func, algorithm, precision)
     return _run_pass(&job, CNF_FORWARD, func, xa, wa, ba, shape, first, out, num_threads)
 
 
@@ -339,7 +341,7 @@ def _conv2d_finished(cnp.ndarray x, cnp.ndarray weight, bias, norm, residual, st
     if residual is not None:
         job.residual = cnp.PyArray_DATA(<cnp.ndarray>residual)
     shape[0], shape[1], shape[2], shape[3] = job.shape.n, job.shape.oh, job.shape.ow, job.shape.k
-    _choose(&job, CNF_FORWARD, "conv2d", algorithm, precision)
+    _choose(&job, CNF_FORWARD, False, "conv2d", algorithm, precision)
     return _run_pass(&job, CNF_FORWARD, "conv2d", x, weight, bias, shape, False, None, num_threads)
 
 
@@ -378,7 +380,7 @@ def conv2d_backward_input(dy, weight, input_shape, stride=1, padding=0, dilation
     _extents(input_shape, func, "input_shape", first, False, shape)
     geometry(&job.shape, func, first, shape, cnp.PyArray_DIMS(wa), stride, padding, dilation, groups)
     _check_dy(da, &job.shape, func, first)
-    _choose(&job, CNF_BACKWARD_INPUT, func, algorithm, precision)
+    _choose(&job, CNF_BACKWARD_INPUT, True, func, algorithm, precision)
     return _run_pass(&job, CNF_BACKWARD_INPUT, func, da, wa, None, shape, first, out, num_threads)
 
 
@@ -409,7 +411,7 @@ def conv2d_backward_weight(x, dy, weight_shape, stride=1, padding=0, dilation=1,
     _extents(weight_shape, func, "weight_shape", first, True, shape)
     geometry(&job.shape, func, first, cnp.PyArray_DIMS(xa), shape, stride, padding, dilation, groups)
     _check_dy(da, &job.shape, func, first)
-    _choose(&job, CNF_BACKWARD_WEIGHT, func, algorithm, precision)
+    _choose(&job, CNF_BACKWARD_WEIGHT, True, func, algorithm, precision)
     return _run_pass(&job, CNF_BACKWARD_WEIGHT, func, xa, da, None, shape, first, out, num_threads)
 
 

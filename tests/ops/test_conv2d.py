@@ -346,6 +346,17 @@ def test_auto_is_one_of_the_algorithms(isa, case, rng):
                 assert any(np.array_equal(y, c) for c in candidates)
 
 
+def test_training_takes_what_is_best_for_many_images(isa, rng):
+    """And takes it for each of them, however many there are."""
+    x, weight = rng.normal(size=(3, 4, 4, 96)).astype(np.float32), rng.normal(size=(3, 3, 96, 128)).astype(np.float32)
+    direct, winograd = (ops.conv2d(x, weight, None, 1, 1, algorithm=algorithm) for algorithm in ("direct", "winograd"))
+    assert not np.array_equal(direct, winograd)
+    np.testing.assert_array_equal(ops.conv2d(x, weight, None, 1, 1), direct)
+    np.testing.assert_array_equal(ops.conv2d(x, weight, None, 1, 1, training=True), winograd)
+    for image, expected in zip(x, winograd, strict=True):
+        np.testing.assert_array_equal(ops.conv2d(image[None], weight, None, 1, 1, training=True)[0], expected)
+
+
 @pytest.mark.parametrize(
     "size, forward, back, weight",
     [

@@ -8,7 +8,7 @@ import cnnfast
 from cnnfast import ops
 
 SIGNATURES = """
-conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, *, activation=None, data_format='channels_last', algorithm='auto', precision='default', out=None, num_threads=None)
+conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, *, activation=None, data_format='channels_last', algorithm='auto', precision='default', training=False, out=None, num_threads=None)
 conv2d_backward_input(dy, weight, input_shape, stride=1, padding=0, dilation=1, groups=1, *, data_format='channels_last', algorithm='auto', precision='default', out=None, num_threads=None)
 conv2d_backward_weight(x, dy, weight_shape, stride=1, padding=0, dilation=1, groups=1, *, data_format='channels_last', algorithm='auto', precision='default', out=None, num_threads=None)
 conv2d_backward_bias(dy, *, data_format='channels_last', out=None, num_threads=None)
