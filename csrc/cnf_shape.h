@@ -598,7 +598,7 @@ static inline void cnf_conv2d_thin_plan(cnf_conv2d_job *job, size_t itemsize, in
   job->scratch_bytes = cnf_whole_pages((panel + frame) * itemsize + pointers * sizeof(void *));
 }
 
-/* Planes of the channels (each its own lines, in a frame), of the filters, weights in their order, and tables of lanes. */
+/* Planes of the channels (each its own lines, in a frame), of the filters, and weights in their order. */
 static inline ptrdiff_t cnf_planar_pitch(const cnf_conv2d *s) { return cnf_ceil_div(s->ow + s->kw, 16) * 16 + 32; }
 static inline void cnf_conv2d_planar_plan(cnf_conv2d_job *job, size_t itemsize, int workers) {
   const cnf_conv2d *s = &job->shape;
@@ -607,10 +607,8 @@ static inline void cnf_conv2d_planar_plan(cnf_conv2d_job *job, size_t itemsize, 
   const ptrdiff_t pixels = job->row_chunk * s->ow;
   const size_t frame = (size_t)(cnf_conv2d_height(s, job->row_chunk) * s->c * cnf_planar_pitch(s) + 64),
                planes = (size_t)(s->k * cnf_ceil_div(pixels, 16) * 16),
-               weights = (size_t)(s->kh * s->kw * s->c * s->k + 16),
-               tables = (size_t)((s->k * s->k + s->c * s->c) * 16);
-  job->scratch_bytes =
-      cnf_whole_pages((frame + planes + weights + tables) * itemsize + (s->k + pixels) * sizeof(void *));
+               weights = (size_t)(s->kh * s->kw * s->c * s->k + 16);
+  job->scratch_bytes = cnf_whole_pages((frame + planes + weights) * itemsize + (s->k + pixels) * sizeof(void *));
 }
 
 /* Bands, chunks of channels and splits, by the shape alone. */

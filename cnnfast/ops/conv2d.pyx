@@ -112,7 +112,7 @@ cdef int perform(cnf_conv2d_job *job, int which, int typenum, str func, object n
     cdef size_t itemsize = 8 if typenum == cnp.NPY_DOUBLE else 4
     cdef double weights = <double>s.k * s.kh * s.kw * (s.c // s.groups), pixels = <double>s.n * s.oh * s.ow
     cdef double maps = pixels * s.k + <double>s.n * s.h * s.w * s.c  # what counts in a depthwise convolution
-    cdef double work = (0.02 * weights * pixels + 0.05 * weights + 0.12 * maps) * (itemsize // 4)
+    cdef double work = (0.02 * weights * pixels + 0.05 * weights + 0.12 * maps + 0.4 * pixels) * (itemsize // 4)
     cdef int most = thread_count(num_threads, 1 << 30, work, func)
     cdef cnf_kernel *kernel
     cdef cnf_kernel *transform = NULL
