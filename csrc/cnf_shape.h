@@ -541,7 +541,7 @@ static inline ptrdiff_t cnf_lanes_used(ptrdiff_t count, ptrdiff_t lanes) {
   return 100 * count / (cnf_ceil_div(count, lanes) * lanes);
 }
 static inline int cnf_conv2d_planar(const cnf_conv2d *s, ptrdiff_t lanes) {
-  return cnf_conv2d_shares_lines(s) && s->kh * s->kw > 1 && s->sw == 1 && s->c <= 4 && 2 * s->k <= lanes &&
+  return cnf_conv2d_shares_lines(s) && s->kh * s->kw > 1 && s->sw <= 2 && s->sw * s->c <= 4 && 2 * s->sw * s->k <= lanes &&
          2 * s->ow >= 3 * lanes && 5 * cnf_lanes_used(s->ow, lanes) >= 8 * cnf_lanes_used(s->k, lanes);
 }
 /* Of a plain matrix: whether rows are so short that their lanes are summed up sooner than they are multiplied. */
@@ -598,14 +598,15 @@ static inline void cnf_conv2d_thin_plan(cnf_conv2d_job *job, size_t itemsize, in
   job->scratch_bytes = cnf_whole_pages((panel + frame) * itemsize + pointers * sizeof(void *));
 }
 
-/* Planes of the channels (each its own lines, in a frame), of the filters, and weights in their order. */
+/* Planes of the channels (each its own lines, in a frame; every stride-th pixel), of the filters, and weights in their order. */
 static inline ptrdiff_t cnf_planar_pitch(const cnf_conv2d *s) { return cnf_ceil_div(s->ow + s->kw, 16) * 16 + 32; }
 static inline void cnf_conv2d_planar_plan(cnf_conv2d_job *job, size_t itemsize, int workers) {
   const cnf_conv2d *s = &job->shape;
   cnf_conv2d_lines_plan(job, itemsize, workers);
   job->algorithm = CNF_PLANAR;
   const ptrdiff_t pixels = job->row_chunk * s->ow;
-  const size_t frame = (size_t)(cnf_conv2d_height(s, job->row_chunk) * s->c * cnf_planar_pitch(s) + 64),
+  const ptrdiff_t line = s->sw * s->c * cnf_planar_pitch(s);
+  const size_t frame = (size_t)((cnf_conv2d_height(s, job->row_chunk) + (s->sw > 1)) * line + 64),
                planes = (size_t)(s->k * cnf_ceil_div(pixels, 16) * 16),
                weights = (size_t)(s->kh * s->kw * s->c * s->k + 16);
   job->scratch_bytes = cnf_whole_pages((frame + planes + weights) * itemsize + (s->k + pixels) * sizeof(void *));

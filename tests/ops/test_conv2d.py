@@ -307,6 +307,15 @@ def test_winograd_random_shapes(isa, threads, dtype, data_format, precision, rng
         check_exact(case, rng, dtype, algorithm="winograd", precision=precision, num_threads=threads)
 
 
+@pytest.mark.parametrize("filters", range(1, 9))
+def test_few_channels_to_few_filters(isa, filters, rng):
+    """Lanes are pixels then, and each number of either is woven in a way of its own."""
+    for channels in range(1, 5):
+        for stride, size in ((1, (3, 3)), (1, (2, 5)), (2, (3, 3)), ((1, 2), (3, 4))):
+            case = Case((2, 7, 53, channels), (*size, channels, filters), stride, ((1, 0), (3, 1)))
+            check_exact(case, rng, np.float32, algorithm="auto")
+
+
 @pytest.mark.parametrize("fill", ["normal", "uniform"])
 @pytest.mark.parametrize("channels", range(8, 17))
 def test_winograd_of_few_channels(isa, channels, fill, rng):
