@@ -541,8 +541,9 @@ static inline ptrdiff_t cnf_lanes_used(ptrdiff_t count, ptrdiff_t lanes) {
   return 100 * count / (cnf_ceil_div(count, lanes) * lanes);
 }
 static inline int cnf_conv2d_planar(const cnf_conv2d *s, ptrdiff_t lanes) {
-  return cnf_conv2d_shares_lines(s) && s->kh * s->kw > 1 && s->sw <= 2 && s->sw * s->c <= 4 && 2 * s->sw * s->k <= lanes &&
-         2 * s->ow >= 3 * lanes && 5 * cnf_lanes_used(s->ow, lanes) >= 8 * cnf_lanes_used(s->k, lanes);
+  return cnf_conv2d_shares_lines(s) && s->kh * s->kw > 1 && s->sw <= 2 && s->sw * s->c <= 4 &&
+         2 * s->sw * s->k <= lanes && 2 * s->ow >= 3 * lanes &&
+         5 * cnf_lanes_used(s->ow, lanes) >= 8 * cnf_lanes_used(s->k, lanes);
 }
 /* Of a plain matrix: whether rows are so short that their lanes are summed up sooner than they are multiplied. */
 static inline int cnf_is_short(ptrdiff_t terms, ptrdiff_t columns) { return terms < 16 || terms < 6 * columns; }
