@@ -41,7 +41,8 @@ typedef struct cnf_conv2d_job { /* one convolution pass; see conv2d.inc for who 
   void *scratch; /* workspace of worker i at scratch + i * scratch_bytes */
   size_t shared_bytes, scratch_bytes;
   ptrdiff_t segment; /* depthwise backward_weight: rows walked together; Winograd: tiles of a
-                        block; thin: channels at a time */
+                        block; thin: channels at a time; direct backward_weight: lines of
+                        outputs that are summed together, or 0: gathered rows */
   ptrdiff_t ahead;   /* whether what comes next is fetched meanwhile: those rows; weights, where a plan foresees that
                         they are far */
 } cnf_conv2d_job;
@@ -664,6 +665,16 @@ static inline int cnf_goes_far(const cnf_conv2d *s, size_t itemsize, double leas
   return s->kh * s->kw * (s->c / s->groups) <= 128 && (double)(s->n * s->oh * s->ow) * s->k * (double)itemsize > least;
 }
 
+/* Lines of outputs that are summed together where a weight gradient reads x as it lies, or 0: copies of the pixels are a third of
+ * the time where columns are few; of wide windows, 5-20 % of it. Rows of 4 KB alias, those of 1 KB if many panels meet them. */
+static inline ptrdiff_t cnf_conv2d_weight_lies(const cnf_conv2d *s, size_t itemsize) {
+  const ptrdiff_t cg = s->c / s->groups, kg = s->k / s->groups, fit = CNF_STRIP_ROWS / s->ow, taps = s->kh * s->kw;
+  const size_t row = s->sw * s->c * itemsize;
+  if (cg < 14 || s->ow < 6 || fit < 1 || row % 4096 == 0) return 0;
+  if (kg > 64 && (row % 1024 == 0 || (taps < 25 && (taps > 1 || kg > 128)))) return 0;
+  return cnf_ceil_div(s->oh, cnf_ceil_div(s->oh, fit));
+}
+
 /* Bytes for the results of a forward task that goes far and whose rows end within a line of memory: panels would meet in most
  * lines, and fetch each twice. They are put together first, and written in whole lines. */
 static inline size_t cnf_conv2d_stage(const cnf_conv2d_job *job, size_t itemsize) {
@@ -705,12 +716,16 @@ static inline void cnf_conv2d_plan(cnf_conv2d_job *job, int pass, size_t itemsiz
   job->splits = 1;
   job->shared_bytes = 0;
   job->row_chunk = rows < CNF_STRIP_ROWS ? rows : CNF_STRIP_ROWS;
+  job->segment = pass == CNF_BACKWARD_WEIGHT ? cnf_conv2d_weight_lies(s, itemsize) : 0;
+  if (job->segment) job->row_chunk = job->segment * s->ow;
   if (pass == CNF_BACKWARD_WEIGHT) {
     const ptrdiff_t cg = s->c / s->groups, taps = s->kh * s->kw;
     const ptrdiff_t per_cut = cg < kc ? kc / cg : 1, cuts = cnf_ceil_div(taps, per_cut);
     job->row_tasks = cnf_ceil_div(taps, cnf_ceil_div(taps, cuts)) * cnf_ceil_div(cg, kc);
     job->col_tasks = cnf_ceil_div(columns, 256);
-    const ptrdiff_t tasks = job->row_tasks * job->col_tasks * s->groups, chunks = cnf_ceil_div(pixels, job->row_chunk);
+    const ptrdiff_t tasks = job->row_tasks * job->col_tasks * s->groups,
+                    chunks =
+                        job->segment ? s->n * cnf_ceil_div(s->oh, job->segment) : cnf_ceil_div(pixels, job->row_chunk);
     const ptrdiff_t splits = cnf_splits(cnf_ceil_div(16, tasks), chunks);
     const ptrdiff_t wanted = cnf_ceil_div(4 * workers, job->row_tasks * s->groups * splits),
                     most = cnf_ceil_div(columns, 128);
