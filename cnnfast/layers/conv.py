@@ -86,8 +86,9 @@ class Conv2D(Layer):
     def forward(self, x: np.ndarray, training: bool = False, logits: bool = False) -> np.ndarray:
         x = channels_last(x, self.data_format)
         activation = activations.linear if logits else self.activation
+        learns = training and self.trainable  # else its answers are those of inference, to the last bit
         z = ops.conv2d(
-            x, self._weight(), self._bias(), *self._geometry(), activation=activation.fused, training=training
+            x, self._weight(), self._bias(), *self._geometry(), activation=activation.fused, training=learns
         )
         y = self._regularized(activation.finish(z), training)
         if training:

@@ -99,8 +99,8 @@ def _rest(layer: Any) -> None:
 
     if hasattr(layer, "rate"):
         layer.rate = 0.0
-    if type(layer).__name__ == "BatchNormalization":
-        layer.trainable = False  # Keras's rule: a frozen one uses its moving statistics
+    if not layer.sublayers:
+        layer.trainable = False  # one that is frozen does: Keras's rule for batch normalization, too
     if isinstance(layer, RandomCrop):
         vars(layer)["_draw"] = layer._middle
     elif isinstance(layer, _Random):
