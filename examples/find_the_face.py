@@ -27,7 +27,7 @@ from cnnfast import Sequential, datasets, layers
 STEP = 4  # pixels between two windows: two poolings of two
 LONGEST = 300  # pixels of the largest copy that is scanned
 JURY = 3  # networks, of which the mean counts: what one takes for a face, the others seldom do
-SURE, WITNESSES = 0.9, 3  # how sure how many windows must be of one face
+SURE, WITNESSES = 0.95, 3  # how sure how many windows must be of one face
 FACE = (170, 65, 278, 175)  # of the astronaut, drawn by hand: left, top, right, bottom
 
 FACELESS = ("brick", "cell", "chelsea", "clock", "coffee", "coins", "grass", "gravel", "horse", "hubble_deep_field",
