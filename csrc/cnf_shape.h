@@ -675,6 +675,12 @@ static inline ptrdiff_t cnf_conv2d_weight_lies(const cnf_conv2d *s, size_t items
   return cnf_ceil_div(s->oh, cnf_ceil_div(s->oh, fit));
 }
 
+/* Chunks of outputs, each a sum of its own, of a weight gradient: bands of an image's lines, or rows. */
+static inline ptrdiff_t cnf_conv2d_weight_chunks(const cnf_conv2d_job *job) {
+  const cnf_conv2d *s = &job->shape;
+  return job->segment ? s->n * cnf_ceil_div(s->oh, job->segment) : cnf_ceil_div(s->n * s->oh * s->ow, job->row_chunk);
+}
+
 /* Bytes for the results of a forward task that goes far and whose rows end within a line of memory: panels would meet in most
  * lines, and fetch each twice. They are put together first, and written in whole lines. */
 static inline size_t cnf_conv2d_stage(const cnf_conv2d_job *job, size_t itemsize) {
@@ -723,9 +729,7 @@ static inline void cnf_conv2d_plan(cnf_conv2d_job *job, int pass, size_t itemsiz
     const ptrdiff_t per_cut = cg < kc ? kc / cg : 1, cuts = cnf_ceil_div(taps, per_cut);
     job->row_tasks = cnf_ceil_div(taps, cnf_ceil_div(taps, cuts)) * cnf_ceil_div(cg, kc);
     job->col_tasks = cnf_ceil_div(columns, 256);
-    const ptrdiff_t tasks = job->row_tasks * job->col_tasks * s->groups,
-                    chunks =
-                        job->segment ? s->n * cnf_ceil_div(s->oh, job->segment) : cnf_ceil_div(pixels, job->row_chunk);
+    const ptrdiff_t tasks = job->row_tasks * job->col_tasks * s->groups, chunks = cnf_conv2d_weight_chunks(job);
     const ptrdiff_t splits = cnf_splits(cnf_ceil_div(16, tasks), chunks);
     const ptrdiff_t wanted = cnf_ceil_div(4 * workers, job->row_tasks * s->groups * splits),
                     most = cnf_ceil_div(columns, 128);
