@@ -85,7 +85,11 @@ INLINE void cnf_store_words512(uint32_t *p, __m512i a, __m512i b, __m512i c, __m
 #define v_fma_to(c, a, b) ((c) = v_fma(a, b, c))
 #define v_fma_at(c, a, p) ((c) = v_fma(a, *(p), c))
 #define v_clear(a) ((a) = v_zero())
-#define v_load_to(a, p) ((a) = v_load(p))
+#define v_load_to(a, p)                                                                                                \
+  do {                                                                                                                 \
+    (a) = v_load(p);                                                                                                   \
+    __asm__("" : "+v"(a));                                                                                             \
+  } while (0)
 #define v_spread(a, p) ((a) = v_set1(*(p)))
 #define v_max(a, b) I(max)(a, b)
 #define v_min(a, b) I(min)(a, b)
