@@ -175,8 +175,9 @@ static inline int cnf_winograd_columns_first(const cnf_conv2d *s, ptrdiff_t posi
  * from the other cores half of it, or half of each pixel (64 -> 64 at 32 x 32, one image: 0.65 of the time). */
 static inline int cnf_winograd_apart(const cnf_conv2d *s, ptrdiff_t positions, ptrdiff_t tiles, ptrdiff_t block,
                                      size_t itemsize, int workers) {
+  const ptrdiff_t least = s->k < 32 * workers ? 8 : 14; /* else the columns are enough for all */
   return workers > 1 && s->groups == 1 && positions * s->c * s->k * (ptrdiff_t)itemsize <= 1 << 20 &&
-         tiles >= 14 * workers && s->k <= 3 * tiles && tiles <= 8 * block * workers;
+         tiles >= least * workers && s->k <= 3 * tiles && tiles <= 8 * block * workers;
 }
 
 #define CNF_WINOGRAD_SUM_TILES 28 /* tiles transformed at a time in backward_weight */
@@ -266,7 +267,8 @@ static inline void cnf_winograd_plan(cnf_conv2d_job *job, size_t itemsize, int w
     job->scratch_bytes = cnf_whole_pages((u + (pieces > 1 ? 2 : 1) * product + packed + (own ? whole : 0)) * itemsize);
     return;
   }
-  job->row_chunk = cnf_even_chunk(tiles, block, workers);
+  const ptrdiff_t each = tiles < 8 * workers ? tiles : cnf_ceil_div(tiles, workers);
+  job->row_chunk = cnf_even_chunk(tiles, each < block ? each : block, workers);
   cnf_winograd_rows(job, workers);
   if (job->segment > job->row_chunk) job->segment = job->row_chunk;
   const ptrdiff_t wanted = workers > 1 ? cnf_ceil_div(2 * workers, job->row_tasks * s->groups) : 1,
@@ -278,11 +280,13 @@ static inline void cnf_winograd_plan(cnf_conv2d_job *job, size_t itemsize, int w
   const size_t v = pieces * positions * cnf_winograd_strip(width, job->segment),
                product = positions * cnf_winograd_strip(job->col_chunk < kg ? job->col_chunk : kg, job->segment);
   job->scratch_bytes = cnf_whole_pages((v + product > packed ? v + product : packed) * itemsize);
+  if (workers > 1 && job->tasks == 1 && job->shared_bytes <= 1 << 20) /* U is made where it is used */
+    cnf_winograd_plan(job, itemsize, 1);
 }
 
 /* Winograd backward_weight: chunks of channels x chunks of columns x splits of the tiles. The splits are a summation order,
  * so they follow the shape alone. */
-static inline void cnf_winograd_weight_plan(cnf_conv2d_job *job, size_t itemsize) {
+static inline void cnf_winograd_weight_plan(cnf_conv2d_job *job, size_t itemsize, int workers) {
   const cnf_conv2d *s = &job->shape;
   const ptrdiff_t m = job->algorithm, positions = (m + 2) * (m + 2), lanes = 16, most = 64,
                   rows = CNF_WINOGRAD_SUM_TILES;
@@ -296,6 +300,11 @@ static inline void cnf_winograd_weight_plan(cnf_conv2d_job *job, size_t itemsize
   ptrdiff_t splits = cnf_ceil_div(8, job->row_tasks * job->col_tasks * s->groups);
   if (splits > blocks / 4) splits = blocks / 4;
   job->splits = splits > 1 ? splits : 1;
+  if (job->row_tasks * job->col_tasks * s->groups * job->splits <
+      workers) { /* narrower chunks: the sums are the same */
+    job->col_chunk = cnf_ceil_div(cnf_ceil_div(kg, 2 * job->col_tasks), lanes) * lanes;
+    job->col_tasks = cnf_ceil_div(kg, job->col_chunk);
+  }
   job->tasks = job->row_tasks * job->col_tasks * s->groups * job->splits;
   job->shared_bytes = job->splits > 1 ? (size_t)job->splits * 9 * cg * s->k * itemsize : 0;
   job->scratch_bytes =
@@ -731,9 +740,11 @@ static inline void cnf_conv2d_plan(cnf_conv2d_job *job, int pass, size_t itemsiz
     job->col_tasks = cnf_ceil_div(columns, 256);
     const ptrdiff_t tasks = job->row_tasks * job->col_tasks * s->groups, chunks = cnf_conv2d_weight_chunks(job);
     const ptrdiff_t splits = cnf_splits(cnf_ceil_div(16, tasks), chunks);
-    const ptrdiff_t wanted = cnf_ceil_div(4 * workers, job->row_tasks * s->groups * splits),
-                    most = cnf_ceil_div(columns, 128);
+    const ptrdiff_t others = job->row_tasks * s->groups * splits, wanted = cnf_ceil_div(4 * workers, others),
+                    most = cnf_ceil_div(columns, 128), least = cnf_ceil_div(workers, others),
+                    thin = cnf_ceil_div(columns, 32);
     if (workers > 1 && job->col_tasks < wanted) job->col_tasks = wanted < most ? wanted : most;
+    if (job->col_tasks < least) job->col_tasks = least < thin ? least : thin;
     if (splits > 1) {
       job->splits = splits;
       job->shared_bytes = (size_t)splits * taps * cg * s->k * itemsize;

@@ -157,7 +157,7 @@ cdef int perform(cnf_conv2d_job *job, int which, int typenum, str func, object n
         elif which == CNF_BACKWARD_INPUT:
             kernel = table.depthwise_backward_input
     elif which == CNF_BACKWARD_WEIGHT:
-        cnf_winograd_weight_plan(job, itemsize)
+        cnf_winograd_weight_plan(job, itemsize, most)
         kernel = table.winograd4_backward_weight if job.algorithm == CNF_WINOGRAD4 else table.winograd2_backward_weight
     else:
         if which == CNF_BACKWARD_INPUT:

@@ -298,7 +298,7 @@ cdef extern from "cnf.h" nogil:
     bint cnf_winograd_fits(const cnf_conv2d *s)
     int cnf_conv2d_algorithm(const cnf_conv2d *s, int which, bint training, int wanted, bint strict)
     void cnf_winograd_plan(cnf_conv2d_job *job, size_t itemsize, int workers)
-    void cnf_winograd_weight_plan(cnf_conv2d_job *job, size_t itemsize)
+    void cnf_winograd_weight_plan(cnf_conv2d_job *job, size_t itemsize, int workers)
     void cnf_depthwise_plan(cnf_conv2d_job *job, int which, size_t itemsize)
     ptrdiff_t cnf_winograd_tasks(const cnf_conv2d_job *job)
     void cnf_conv2d_turn(cnf_conv2d_job *job)
