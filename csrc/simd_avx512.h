@@ -1,12 +1,9 @@
-/* The vector words on AVX-512 (F, DQ, BW, VL). */
+/* The vector words on AVX-512 (F, DQ, BW, VL): of floats, for no kernel of doubles uses it. */
 #define CNF_ISA avx512
 #ifndef CNF_AVX512_ONCE
 #define CNF_AVX512_ONCE
 INLINE __m512 cnf_exp2i_f32(__m512 a) {
   return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_add_epi32(_mm512_cvtps_epi32(a), _mm512_set1_epi32(127)), 23));
-}
-INLINE __m512d cnf_exp2i_f64(__m512d a) {
-  return _mm512_castsi512_pd(_mm512_slli_epi64(_mm512_add_epi64(_mm512_cvtpd_epi64(a), _mm512_set1_epi64(1023)), 52));
 }
 INLINE void cnf_store_words512(uint32_t *p, __m512i a, __m512i b, __m512i c, __m512i d) {
   __m512i ab = _mm512_mask_blend_epi32(0xaaaa, a, _mm512_slli_epi64(b, 32));
@@ -15,7 +12,6 @@ INLINE void cnf_store_words512(uint32_t *p, __m512i a, __m512i b, __m512i c, __m
   _mm512_storeu_si512(p + 16, _mm512_permutex2var_epi64(ab, _mm512_set_epi64(15, 7, 14, 6, 13, 5, 12, 4), cd));
 }
 #endif
-#if CNF_ELEM == 32
 #define CNF_DTYPE f32
 #define T float
 #define V __m512
@@ -37,30 +33,6 @@ INLINE void cnf_store_words512(uint32_t *p, __m512i a, __m512i b, __m512i c, __m
 #define v_ge(a, b) _mm512_cmp_ps_mask(a, b, _CMP_GE_OQ)
 #define v_eq(a, b) _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ)
 #define v_unordered(a, b) _mm512_cmp_ps_mask(a, b, _CMP_UNORD_Q)
-#else
-#define CNF_DTYPE f64
-#define T double
-#define V __m512d
-#define VL 8
-#define VM __mmask8
-#define TI int64_t
-#define v_load_u8_n(p, n) _mm512_cvtepi32_pd(_mm256_cvtepu8_epi32(_mm_maskz_loadu_epi8(CNF_MASK(n), p)))
-#define v_store_u8_n(p, n, a) _mm256_mask_cvtepi32_storeu_epi8(p, CNF_MASK(n), _mm512_cvtpd_epi32(a))
-#define v_eq_bytes(b, t) ((VM)_mm_cmpeq_epi8_mask(b, _mm_set1_epi8((char)(t))))
-#define v_load_i32_n(p, n) _mm512_cvtepi32_pd(_mm256_maskz_loadu_epi32(CNF_MASK(n), p))
-#define v_store_i32_n(p, n, a) _mm256_mask_storeu_epi32(p, CNF_MASK(n), _mm512_cvtpd_epi32(a))
-#define v_pick(a, b, table) _mm512_permutex2var_pd(a, _mm512_loadu_si512(table), b)
-#define v_nle(a, b) _mm512_cmp_pd_mask(a, b, _CMP_NLE_UQ)
-#define I(op) _mm512_##op##_pd
-#define v_exp2i(a) cnf_exp2i_f64(a)
-#define v_first(a) _mm512_cvtsd_f64(a)
-#define CNF_ABOVE(p, least)                                                                                            \
-  _mm256_cmpgt_epu32_mask(_mm256_loadu_si256((const __m256i *)(p)), _mm256_set1_epi32((int)(least)))
-#define v_gt(a, b) _mm512_cmp_pd_mask(a, b, _CMP_GT_OQ)
-#define v_ge(a, b) _mm512_cmp_pd_mask(a, b, _CMP_GE_OQ)
-#define v_eq(a, b) _mm512_cmp_pd_mask(a, b, _CMP_EQ_OQ)
-#define v_unordered(a, b) _mm512_cmp_pd_mask(a, b, _CMP_UNORD_Q)
-#endif
 #define CNF_MASK(n) ((VM)((1u << (n)) - 1))
 #define VB __m128i
 #define v_bytes_n(p, n) _mm_maskz_loadu_epi8(CNF_MASK(n), p)

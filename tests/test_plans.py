@@ -305,8 +305,10 @@ def test_fused_jobs_have_the_bits_of_the_layers(kind, dtype, isa, rng):
         (model, ours), (_, theirs) = train(False, shape), train(True, shape)
         assert ours == theirs
         fused = {key[4]: plan.tape.fused for key, found in model._plans._idle.items() for plan in found}
-        assert fused["infer"] >= (0 if kind in ("pool", "activations") else 2), fused
-        assert fused["train"] >= (0 if kind == "activations" else 2), fused
+        if kind != "activations":  # which lie in place, and are not joined
+            assert fused["train"] >= 2, fused
+        if kind not in ("activations", "pool"):
+            assert fused["infer"] >= 2, fused
 
 
 @pytest.mark.parametrize(

@@ -403,14 +403,12 @@ cdef class Tape:
     cdef int _foresee(self, const cnf_kernels *table, Py_ssize_t itemsize) except -1:
         """Weights that are more than a last level of cache holds come from memory in every run: they are fetched early."""
         cdef cnf_conv2d_job *conv
-        cdef cnf_kernel *kernel
         cdef Py_ssize_t i
         cdef dict weights = {}
         cdef list jobs = []
         for i in range(self.roll.count):
-            kernel = self.roll.entries[i].kernel
             conv = <cnf_conv2d_job *>self.roll.entries[i].job
-            if kernel == NULL or not (kernel == table.conv2d_direct or kernel == table.winograd2 or kernel == table.winograd4):
+            if not self._convolves(i, table):
                 continue
             weights[<size_t>conv.w] = conv.shape.kh * conv.shape.kw * conv.shape.c // conv.shape.groups * conv.shape.k
             jobs.append(i)
@@ -427,6 +425,9 @@ cdef class Tape:
 
     cdef bint _is(self, Py_ssize_t i, cnf_kernel *kernel) noexcept:
         return i >= 0 and self.roll.entries[i].kernel == kernel
+
+    cdef bint _convolves(self, Py_ssize_t i, const cnf_kernels *table) noexcept:
+        return self._is(i, table.conv2d_direct) or self._is(i, table.winograd2) or self._is(i, table.winograd4)
 
     cdef bint _dies(self, const void *p, Py_ssize_t last):
         """Whether no job after `last` has to do with the block at `p` before it is given back."""
@@ -572,8 +573,7 @@ cdef class Tape:
         cdef cnf_conv2d_job *conv = <cnf_conv2d_job *>self.roll.entries[i].job
         cdef cnf_norm *norm
         cdef Py_ssize_t tile, j, channels
-        if kernel == NULL or not (kernel == table.conv2d_direct or kernel == table.winograd2 or kernel == table.winograd4
-                                  or kernel == table.depthwise or kernel == table.conv2d_backward_input_direct):
+        if not (self._convolves(i, table) or self._is(i, table.depthwise) or self._is(i, table.conv2d_backward_input_direct)):
             return 0
         tile = self._next(i)
         j = self._next(tile) if self._is(tile, table.batch_norm_tile) else -1
