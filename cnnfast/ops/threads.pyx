@@ -100,7 +100,7 @@ cdef extern from "crew.h" nogil:
 
 cdef int MAX_THREADS = 256 if cnf_openmp else 1
 cdef double NANOSECONDS_PER_THREAD = 15e3  # below this much work for each, waking a thread costs more than it gives
-cdef double NANOSECONDS_PER_THREAD_AWAKE = 5e3  # on a tape other jobs have woken it
+cdef double NANOSECONDS_PER_THREAD_AWAKE = 2e3  # on a tape other jobs have woken it
 
 
 def _quota(root="/sys/fs/cgroup"):
