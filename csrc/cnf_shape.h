@@ -300,8 +300,8 @@ static inline void cnf_winograd_weight_plan(cnf_conv2d_job *job, size_t itemsize
   ptrdiff_t splits = cnf_ceil_div(8, job->row_tasks * job->col_tasks * s->groups);
   if (splits > blocks / 4) splits = blocks / 4;
   job->splits = splits > 1 ? splits : 1;
-  if (job->row_tasks * job->col_tasks * s->groups * job->splits <
-      workers) { /* narrower chunks: the sums are the same */
+  /* narrower chunks if they are too few: the sums are the same */
+  if (job->row_tasks * job->col_tasks * s->groups * job->splits < workers) {
     job->col_chunk = cnf_ceil_div(cnf_ceil_div(kg, 2 * job->col_tasks), lanes) * lanes;
     job->col_tasks = cnf_ceil_div(kg, job->col_chunk);
   }

@@ -57,6 +57,7 @@ INLINE void cnf_store_words512(uint32_t *p, __m512i a, __m512i b, __m512i c, __m
 #define v_fma_to(c, a, b) ((c) = v_fma(a, b, c))
 #define v_fma_at(c, a, p) ((c) = v_fma(a, *(p), c))
 #define v_clear(a) ((a) = v_zero())
+/* Once, however many use it: the compiler would read memory for each of them. */
 #define v_load_to(a, p)                                                                                                \
   do {                                                                                                                 \
     (a) = v_load(p);                                                                                                   \
