@@ -189,15 +189,15 @@ static inline size_t cnf_winograd_strip(ptrdiff_t columns, ptrdiff_t rows) {
 }
 
 /* Columns and channels of the weights that are fetched while those before them are multiplied, where they come from beyond
- * L2: 144 KB in long lines; as many columns as leave room for their sums (512 -> 512 at 7 x 7, one image: to the input 0.68
- * of the time). */
+ * L2: 144 KB in long lines, or twice that (16 channels of a tap are too few in a row: 512 -> 512 at 7 x 7, one image, from
+ * memory: 0.8 of the time with 32); as many columns as leave room for their sums (to the input 0.68 of the time). */
 static inline ptrdiff_t cnf_winograd_span(const cnf_conv2d_job *job, ptrdiff_t positions, ptrdiff_t tiles) {
   const ptrdiff_t lanes = 32, room = 65536 / (positions * tiles) / lanes * lanes;
   const ptrdiff_t all = cnf_ceil_div(job->col_chunk, lanes) * lanes, most = room < 256 ? room : 256;
   if (job->transposed || 9 * job->shape.c * job->shape.k <= job->shape.groups << 18 || most <= lanes) return lanes;
   return most < all ? most : all;
 }
-static inline ptrdiff_t cnf_winograd_depth(ptrdiff_t span) { return 4096 / span / 16 * 16; }
+static inline ptrdiff_t cnf_winograd_depth(ptrdiff_t span) { return span < 128 ? 4096 / span / 16 * 16 : 32; }
 
 /* Columns, and channels, whose weights are turned and multiplied at once. With few tiles all positions of some of them are
  * multiplied one after the other (512 -> 512 at 28 x 28, one image: 0.78 of the time); of many, each position of all tiles. */
