@@ -11,6 +11,7 @@ from pathlib import Path
 import nets
 import numpy as np
 import pytest
+from harness import assert_same_bits, guarded, integers
 from layer_cases import CASES
 
 import cnnfast
@@ -590,6 +591,29 @@ def test_windows_of_a_pooling_that_leave_the_map(rng):
     y[...] = 0
     tape.run(0, len(tape))
     assert y.tobytes() == expected
+
+
+def test_weights_that_come_from_memory(isa, threads, rng):
+    """From 16 MB on a tape fetches them early: nothing beyond their ends, and no bit changes."""
+    convolutions = [((16, 16, 125), (3, 3, 125, 131), 1), ((8, 7, 255), (3, 3, 255, 258), 1), ((9, 9, 150), (3, 3, 75, 140), 2)]
+    convolutions += [((4, 4, 511), (3, 3, 511, 515), 1), ((7, 6, 500), (1, 1, 500, 2049), 1), ((7, 7, 300), (3, 3, 300, 301), 1)]
+    for at in ("start", "end"):
+        maps, weights = ([guarded(integers(rng, c[i]), at) for c in convolutions] for i in (0, 1))
+        assert sum(w.nbytes for w in weights) > 1 << 24
+        tape = Tape()
+        with tape:
+            inputs = [tape.buffer(x[None]) for x in maps]
+            made = [
+                ops.conv2d(x, w, padding=w.shape[0] // 2, groups=groups, num_threads=threads)
+                for x, w, (_, _, groups) in zip(inputs, weights, convolutions)
+            ]
+        tape.close()
+        tape.fuse()
+        for buffer, x in zip(inputs, maps):
+            buffer[...] = x
+        tape.run(0, len(tape))
+        for y, x, w, (_, _, groups) in zip(made, maps, weights, convolutions):
+            assert_same_bits(y, ops.conv2d(x[None], w, padding=w.shape[0] // 2, groups=groups))
 
 
 def test_what_no_kernel_does_makes_a_tape_useless(rng):
