@@ -145,7 +145,11 @@ def _default():
 cdef int _cpus = _available()
 cdef int _limit = _default()
 cdef int _openmp_limit = omp_get_max_threads()
-_local = threading.local()
+class _Local(threading.local):
+    limit = None
+
+
+_local = _Local()
 
 
 def _checked(count, func):
@@ -179,8 +183,8 @@ def get_num_threads():
     """How many threads an op may use: the innermost `threads` block, `set_num_threads`, ``CNNFAST_NUM_THREADS``,
     ``OMP_NUM_THREADS``, or the CPUs this process may use (affinity and cgroup quota). A lower limit that was set for this
     Python thread through OpenMP since (`threadpoolctl`) is obeyed."""
-    own = getattr(_local, "limit", None)
-    if own:
+    own = _local.limit
+    if own is not None:
         return own
     cdef int granted = omp_get_max_threads()
     return granted if granted < _openmp_limit and granted < _limit else _limit
@@ -190,7 +194,7 @@ def get_num_threads():
 def threads(num_threads):
     """Context manager: ops called by this Python thread inside the block use at most `num_threads` threads."""
     count = _checked(num_threads, "threads")
-    before = getattr(_local, "limit", None)
+    before = _local.limit
     _local.limit = count
     try:
         yield
