@@ -145,8 +145,10 @@ def _default():
 cdef int _cpus = _available()
 cdef int _limit = _default()
 cdef int _openmp_limit = omp_get_max_threads()
+
+
 class _Local(threading.local):
-    limit = None
+    limit = None  # of a `threads` block
 
 
 _local = _Local()
