@@ -679,7 +679,7 @@ static inline int cnf_goes_far(const cnf_conv2d *s, size_t itemsize, double leas
 static inline ptrdiff_t cnf_conv2d_weight_lies(const cnf_conv2d *s, size_t itemsize) {
   const ptrdiff_t cg = s->c / s->groups, kg = s->k / s->groups, fit = CNF_STRIP_ROWS / s->ow, taps = s->kh * s->kw;
   const size_t row = s->sw * s->c * itemsize;
-  if (s->ow < 6 || fit < 1 || row % 4096 == 0) return 0;
+  if ((cg < 14 && taps > 1) || s->ow < 6 || fit < 1 || row % 4096 == 0) return 0;
   if (kg > 64 && (row % 1024 == 0 || (taps < 25 && (taps > 1 || kg > 128)))) return 0;
   return cnf_ceil_div(s->oh, cnf_ceil_div(s->oh, fit));
 }
