@@ -675,7 +675,8 @@ static inline int cnf_goes_far(const cnf_conv2d *s, size_t itemsize, double leas
 }
 
 /* Lines of outputs that are summed together where a weight gradient reads x as it lies, or 0: copies of the pixels are a third of
- * the time where columns are few; of wide windows, 5-20 % of it. Rows of 4 KB alias, those of 1 KB if many panels meet them. */
+ * the time where columns are few; of wide windows, 5-20 % of it. Rows of 4 KB alias, those of 1 KB if many panels meet them.
+ * A tap of few channels would be a thin tile: those are gathered, many taps to a tile. */
 static inline ptrdiff_t cnf_conv2d_weight_lies(const cnf_conv2d *s, size_t itemsize) {
   const ptrdiff_t cg = s->c / s->groups, kg = s->k / s->groups, fit = CNF_STRIP_ROWS / s->ow, taps = s->kh * s->kw;
   const size_t row = s->sw * s->c * itemsize;
