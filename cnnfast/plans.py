@@ -140,8 +140,6 @@ class Plans:
                 self._idle.clear()
                 self._seen.clear()
                 self._revision = _revision
-            if plans := self._idle.get(key):
-                return key, plans.pop()
             if key not in self._seen:
                 self._seen[key] = not (network.sublayers and replayable(network))
                 if len(self._seen) > MOST_SEEN:

@@ -506,14 +506,13 @@ class Trainer(_Base):
         return self._block
 
     def _check_shape(self, function: str, x: np.ndarray) -> None:
-        if x.ndim and x.shape[1:] == self.input_shape[1:] and x.dtype.kind in "fiub":
-            return
         if x.ndim != len(self.input_shape):
             raise ValueError(f"{function}: the network takes {self.input_shape}, got x of shape {x.shape}")
         if x.dtype.kind not in "fiub":
             raise TypeError(f"{function}: x must be numbers, got dtype {x.dtype}")
-        self.check_input(x.shape)
-        self.compute_output_shape(x.shape)
+        if x.shape[1:] != self.input_shape[1:]:
+            self.check_input(x.shape)
+            self.compute_output_shape(x.shape)
 
     def _check_data(self, function: str, data: ArrayBatches, check_finite: bool, targets: bool = True) -> None:
         """Fail before the first step rather than in the middle: builds the network if it is not built. A step looks at its
