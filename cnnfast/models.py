@@ -225,6 +225,8 @@ class Sequential(Trainer, Layer):
         return next((i for i, layer in enumerate(self._layers) if layer.trainable_weights), len(self._layers))
 
     def __call__(self, x: Any, training: bool = False) -> np.ndarray:
+        if not training and not self.run_eagerly and (y := self._plans.infer(x)) is not None:
+            return y
         if not self.built and self._layers:
             self.build((None, *np.shape(x)[1:]))
         self._require("call", compiled=False)

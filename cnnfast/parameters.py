@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .initializers import Initializer
-from .plans import revise
+from .ops.tape import revise
 
 _ALIGNMENT = 64  # bytes: a cache line, the widest vector
 

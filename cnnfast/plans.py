@@ -8,7 +8,6 @@ can't be replayed (a layer of the user's, work done by NumPy) the network runs e
 
 from __future__ import annotations
 
-import itertools
 import threading
 import weakref
 from collections import OrderedDict
@@ -18,9 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import ops
-from .ops.cpu import current_isa
-from .ops.tape import Tape
-from .ops.threads import get_num_threads
+from .ops.locks import StepLock
+from .ops.tape import Replay, Shelf, Tape, revision
 from .penalties import noting
 
 if TYPE_CHECKING:
@@ -32,14 +30,6 @@ MOST_PLANS = 4  # shapes a network has plans for
 MOST_BYTES = 1 << 29  # of the memory of plans that are not the latest
 
 _all_plans: weakref.WeakSet[Plans] = weakref.WeakSet()
-_revisions = itertools.count(1)
-_revision = 0
-
-
-def revise() -> None:
-    """A layer, or where its weights live, has changed: no plan made before is used again."""
-    global _revision
-    _revision = next(_revisions)
 
 
 def clear_cache() -> int:
@@ -56,9 +46,12 @@ def clear_cache() -> int:
 class Plan:
     """One network on inputs of one shape and dtype.
 
-    `forward(x, training)` and `backward(dy)` are the network's; they run once, to be recorded. Inputs are cast as they are
-    copied into the plan's memory: bytes stay bytes until then.
+    `record_forward` and `record_backward` call the network's `forward` and `backward`. Once it is closed, `forward(x)` and
+    `backward(dy)` run them again; inputs are cast as they are copied into the plan's memory: bytes stay bytes until then.
     """
+
+    forward: Replay
+    backward: Replay
 
     def __init__(self, shape: tuple[int, ...], dtype: np.dtype, channels_first: bool) -> None:
         self.tape = Tape()
@@ -99,29 +92,20 @@ class Plan:
         self.complete = self.tape.usable
         if self.complete:
             self.tape.fuse()
+            self.forward = Replay(self.tape, 0, self.marks[1], self.x, self.y)
+            if self.dy is not None:
+                self.backward = Replay(self.tape, self.marks[1], self.marks[2], self.dy, self.sizes)
         return self.complete
-
-    def forward(self, x: np.ndarray) -> np.ndarray:
-        """Run forward again; the result is overwritten by the next run."""
-        self.x[...] = x
-        self.tape.run(0, self.marks[1])
-        assert self.y is not None
-        return self.y
-
-    def backward(self, dy: np.ndarray) -> None:
-        assert self.dy is not None
-        np.copyto(self.dy, dy)
-        self.tape.run(self.marks[1], self.marks[2])
 
     def finish(self) -> None:
         self.tape.run(self.marks[2], self.marks[3])
 
 
-class Plans:
+class Plans(Shelf):
     """The plans of one network, the latest ones. What is computed for the second time is recorded."""
 
-    def __init__(self) -> None:
-        self._idle: OrderedDict[Hashable, list[Plan]] = OrderedDict()
+    def __init__(self, lock: StepLock | None = None) -> None:
+        super().__init__(lock)
         self._seen: OrderedDict[Hashable, bool] = OrderedDict()  # and whether to go on without a plan
         self._revision = -1
         self._lock = threading.Lock()
@@ -129,17 +113,14 @@ class Plans:
 
     def take(self, network: Sequential, x: np.ndarray, *more: Hashable) -> tuple[Hashable, Plan | None]:
         """Return a key and a plan that nobody else uses: a complete one, a new one to record, or None to run eagerly."""
-        key = (x.shape, get_num_threads(), current_isa(), _revision, *more)
-        if plans := self._idle.get(key):
-            try:
-                return key, plans.pop()
-            except IndexError:  # another thread has taken it since
-                pass
+        key = self.key(x, more)
         with self._lock:
-            if self._revision != _revision:
-                self._idle.clear()
+            if self._revision != revision():
+                self.idle.clear()
                 self._seen.clear()
-                self._revision = _revision
+                self._revision = revision()
+            if plan := self.pop(key):
+                return key, plan
             if key not in self._seen:
                 self._seen[key] = not (network.sublayers and replayable(network))
                 if len(self._seen) > MOST_SEEN:
@@ -155,28 +136,25 @@ class Plans:
 
     def put(self, key: Hashable, plan: Plan) -> None:
         """Give a plan back."""
-        if plan.complete and len(self._idle) == 1 and (plans := self._idle.get(key)) is not None:
-            plans.append(plan)  # of the only shape: there is nothing to evict
-            return
         if not plan.complete and not plan.close():
             self._seen[key] = True
             return
         with self._lock:
-            if self._revision != _revision:
+            if self._revision != revision():
                 return
-            self._idle.setdefault(key, []).append(plan)
-            self._idle.move_to_end(key)
-            while len(self._idle) > MOST_PLANS or (len(self._idle) > 1 and self._older_bytes() > MOST_BYTES):
-                self._idle.popitem(last=False)
+            self.idle.setdefault(key, []).append(plan)
+            self.idle.move_to_end(key)
+            while len(self.idle) > MOST_PLANS or (len(self.idle) > 1 and self._older_bytes() > MOST_BYTES):
+                self.idle.popitem(last=False)
 
     def _older_bytes(self) -> int:
-        return sum(plan.tape.bytes for plans in list(self._idle.values())[:-1] for plan in plans)
+        return sum(plan.tape.bytes for plans in list(self.idle.values())[:-1] for plan in plans)
 
     def clear(self) -> int:
         """Forget all plans that nobody uses; return the bytes of their memory."""
         with self._lock:
-            released = sum(plan.tape.bytes for plans in self._idle.values() for plan in plans)
-            self._idle.clear()
+            released = sum(plan.tape.bytes for plans in self.idle.values() for plan in plans)
+            self.idle.clear()
             return released
 
     def __reduce__(self) -> Any:

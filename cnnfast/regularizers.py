@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from . import ops
-from .ops.tape import not_replayable
-from .plans import revise
+from .ops.tape import not_replayable, revise
 from .registry import Configurable, lookup, table_of
 
 

@@ -18,7 +18,7 @@ def test_trains_and_infers(name, rng):
         network.compile("adam", "sparse_categorical_crossentropy", run_eagerly=flag)
         losses = [network.train_on_batch(x, y) for _ in range(4)]
         assert losses[-1] < losses[0]
-    assert sum(len(plans) for key, plans in model._plans._idle.items() if key[4] == "train") == 1
+    assert sum(len(plans) for key, plans in model._plans.idle.items() if key[4] == "train") == 1
     for ours, theirs in zip(model.get_weights(), eager.get_weights()):
         assert ours.tobytes() == theirs.tobytes()
     answers = [model.predict_on_batch(x) for _ in range(3)]

@@ -50,7 +50,7 @@ def test_gradient(other, rng):
         model.train_on_batch(x, y)
         for parameter in model.trainable_weights:
             compare(lambda: model.test_on_batch(x, y), parameter.data, parameter.grad, rng, 12, parameter.name)
-    assert any(key[4] == "train" for key in model._plans._idle) == (other == "l1")
+    assert any(key[4] == "train" for key in model._plans.idle) == (other == "l1")
 
 
 def test_value(rng):
@@ -77,7 +77,7 @@ def test_planned_is_eager(threads, rng):
     with ops.threads(threads):
         history = ours.fit(x, y, batch_size=5, epochs=4, verbose=0, validation_split=0.3).history
     assert history == theirs.fit(x, y, batch_size=5, epochs=4, verbose=0, validation_split=0.3).history
-    assert ours._plans._idle and not theirs._plans._idle
+    assert ours._plans.idle and not theirs._plans.idle
     for a, b in zip(ours.get_weights(), theirs.get_weights()):
         assert a.tobytes() == b.tobytes()
 

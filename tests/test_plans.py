@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def planned(network, mode):
     """How many complete plans a network has for "infer" or "train"."""
-    return sum(len(found) for key, found in network._plans._idle.items() if key[4] == mode)
+    return sum(len(found) for key, found in network._plans.idle.items() if key[4] == mode)
 
 
 def network_with(name, eager):
@@ -208,6 +208,30 @@ def test_results_are_the_callers(rng):
     assert all(y.flags.writeable for y in first)
 
 
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_a_ready_plan_takes_any_numbers_and_nothing_else(data_format, rng):
+    """Of its shape: of any dtype, order and place in memory; what is refused is refused as by a network without a plan."""
+    x = rng.integers(0, 9, (2, 8, 6, 3)).astype(np.float32)
+    model = Sequential([layers.Input(x.shape[1:]), layers.Conv2D(4, 3, data_format=data_format), layers.Flatten(), layers.Dense(2)])
+    for _ in range(3):
+        expected = model.predict_on_batch(x)
+    assert planned(model, "infer") == 1 and expected.tobytes() == model.forward(x).tobytes()
+    apart = np.zeros((2, 8, 6, 9), np.float32)[..., ::3]
+    apart[...] = x
+    shifted = np.frombuffer(b"." + x.tobytes(), np.uint8)[1:].view(np.float32).reshape(x.shape)
+    others = [apart, shifted, np.asfortranarray(x), x.tolist(), *(x.astype(t) for t in ("u1", "i4", ">f4", ">i2", "f2", "f8", "g"))]
+    for other in others:
+        assert model.predict_on_batch(other).tobytes() == model(other).tobytes() == expected.tobytes()
+    assert model.predict_on_batch(x > 4).tobytes() == model.forward((x > 4).astype(np.float32)).tobytes()
+    for bad in (x.astype("c8"), x.astype("O"), x.astype("M8[s]"), x.astype("S3")):
+        for call in (model.predict_on_batch, model):
+            with pytest.raises(TypeError, match="x must be numbers"):
+                call(bad)
+    with pytest.raises(TypeError, match="masked"):
+        model.predict_on_batch(np.ma.masked_equal(x, 3))
+    assert planned(model, "infer") == 1 and model.predict_on_batch(x).tobytes() == expected.tobytes()
+
+
 @pytest.mark.parametrize("level", cpu.available_isas())
 def test_the_isa_in_use_counts(level, rng):
     x = rng.normal(size=(2, 8, 8, 2)).astype(np.float32)
@@ -224,9 +248,9 @@ def test_plans_are_few_and_bounded(rng):
     for size in range(1, 12):
         for _ in range(3):
             model.predict_on_batch(np.zeros((size, 8, 8, 2), np.float32))
-    assert len(model._plans._idle) == plans.MOST_PLANS
+    assert len(model._plans.idle) == plans.MOST_PLANS
     cnnfast.clear_cache()
-    assert not model._plans._idle
+    assert not model._plans.idle
 
 
 def test_memory_is_laid_out_by_liveness():
@@ -237,7 +261,7 @@ def test_memory_is_laid_out_by_liveness():
     with cnnfast.threads(1):  # each has a workspace
         for _ in range(3):
             model.predict_on_batch(x)
-    (plan,) = next(iter(model._plans._idle.values()))
+    (plan,) = next(iter(model._plans.idle.values()))
     assert 2 * x.nbytes <= plan.tape.bytes < 5 * x.nbytes  # x, y, two maps between them, a workspace
 
 
@@ -305,7 +329,7 @@ def test_fused_jobs_have_the_bits_of_the_layers(kind, dtype, isa, rng):
     for shape in ((9, 7, 3), (16, 16, 4)):
         (model, ours), (_, theirs) = train(False, shape), train(True, shape)
         assert ours == theirs
-        fused = {key[4]: plan.tape.fused for key, found in model._plans._idle.items() for plan in found}
+        fused = {key[4]: plan.tape.fused for key, found in model._plans.idle.items() for plan in found}
         if kind != "activations":  # which lie in place, and are not joined
             assert fused["train"] >= 2, fused
         if kind not in ("activations", "pool"):
@@ -402,7 +426,7 @@ def test_what_is_finite_beside_an_infinite_weight_has_its_relu(isa, rng):
 
     (model, ours), (_, theirs) = answer(False), answer(True)
     np.testing.assert_array_equal(ours, theirs)
-    (plan,) = next(iter(model._plans._idle.values()))
+    (plan,) = next(iter(model._plans.idle.values()))
     assert plan.tape.fused == 1 and (theirs[0] == np.finfo(np.float32).max).any()
 
 
@@ -441,7 +465,7 @@ def test_a_depthwise_convolution_makes_the_strips_of_the_next(size, threads, isa
 
     (model, ours), (_, theirs) = answer(False), answer(True)
     assert ours == theirs
-    (plan,) = next(iter(model._plans._idle.values()))
+    (plan,) = next(iter(model._plans.idle.values()))
     assert plan.tape.fused == 4  # ReLU, batch norm twice, and the two convolutions
 
 
@@ -483,7 +507,7 @@ def test_pooling_takes_the_lines_of_a_convolution(
 
     (model, ours), (_, theirs) = train(False), train(True)
     assert ours == theirs
-    fused = {key[4]: plan.tape.fused for key, found in model._plans._idle.items() for plan in found}
+    fused = {key[4]: plan.tape.fused for key, found in model._plans.idle.items() for plan in found}
     forward = pool <= pool_stride
     assert fused["infer"] == forward
     assert fused["train"] == forward + (activation == "relu") + 1  # and its gradient's mask, its gradient

@@ -13,9 +13,9 @@ from ..activations import ActivationFunction
 from ..arrays import as_array
 from ..ops.check import any_array
 from ..ops.copy import contiguous
+from ..ops.tape import revise
 from ..parameters import Block, Parameter
 from ..penalties import note
-from ..plans import revise
 from ..registry import Configurable, reject_unknown, snake_case
 from ..regularizers import Regularizer
 from ._arguments import Shape

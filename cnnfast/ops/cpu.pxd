@@ -315,3 +315,5 @@ cdef extern from "cnf.h" nogil:
 
 # The kernels of the ISA in force, for NPY_FLOAT or NPY_DOUBLE.
 cdef const cnf_kernels *kernels(int typenum) noexcept nogil
+
+cpdef object current_isa()

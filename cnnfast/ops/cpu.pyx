@@ -46,7 +46,7 @@ def available_isas():
     return _NAMES[: _best + 1]
 
 
-def current_isa():
+cpdef object current_isa():
     """Name of the instruction set in use."""
     return _NAMES[_isa]
 

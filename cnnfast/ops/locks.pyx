@@ -84,9 +84,6 @@ cdef class _Side:
 cdef class StepLock:
     """Any number of readers (`predict`), or one writer (the end of a training step). A waiting writer goes first."""
 
-    cdef int readers, waiting
-    cdef bint busy
-
     def reading(self):
         """Return a context manager."""
         cdef _Side side = _Side.__new__(_Side)

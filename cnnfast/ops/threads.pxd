@@ -18,6 +18,8 @@ ctypedef fused cnf_job:
     cnf_rows
     cnf_upsample2d
 
+cpdef object get_num_threads()
+
 # How many workers a call uses: `num_threads` as given (None: few for little work), at most one a task.
 # `work` is an estimate in nanoseconds on one thread. Raises for a bad `num_threads`.
 cdef int thread_count(object num_threads, Py_ssize_t tasks, double work, str func) except -1

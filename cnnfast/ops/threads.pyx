@@ -181,7 +181,7 @@ def set_num_threads(num_threads):
     _limit = _checked(num_threads, "set_num_threads")
 
 
-def get_num_threads():
+cpdef object get_num_threads():
     """How many threads an op may use: the innermost `threads` block, `set_num_threads`, ``CNNFAST_NUM_THREADS``,
     ``OMP_NUM_THREADS``, or the CPUs this process may use (affinity and cgroup quota). A lower limit that was set for this
     Python thread through OpenMP since (`threadpoolctl`) is obeyed."""
