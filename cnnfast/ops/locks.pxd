@@ -1,0 +1,3 @@
+cdef class StepLock:
+    cdef int readers, waiting
+    cdef bint busy
