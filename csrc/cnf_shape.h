@@ -504,16 +504,6 @@ static inline int cnf_conv2d_stacks(const cnf_conv2d *s) {
   return s->c == 1 && s->kh > 1 && s->kh <= 4 && s->kh * s->kw <= 12;
 }
 
-/* A band's results stay in scratch, and in L1, for a pooling of so many lines a window that takes them there. */
-static inline void cnf_conv2d_pool_lines(cnf_conv2d_job *job, ptrdiff_t lines, size_t itemsize) {
-  const cnf_conv2d *s = &job->shape;
-  job->row_chunk = cnf_ceil_div(job->row_chunk, lines) * lines;
-  job->row_tasks = cnf_ceil_div(s->oh, job->row_chunk);
-  job->tasks = s->n * job->row_tasks;
-  job->col_chunk = cnf_ceil_div(cnf_band_lines(job->row_chunk, s->ow, s->k, itemsize), lines) * lines;
-  job->scratch_bytes = cnf_lines_bytes(job, itemsize) + cnf_whole_pages(job->col_chunk * s->ow * s->k * itemsize);
-}
-
 /* Backward to the weight: frame, panel and pointers */
 static inline size_t cnf_weight_lines_bytes(const cnf_conv2d_job *job, size_t itemsize) {
   const cnf_conv2d *s = &job->shape;
@@ -611,16 +601,32 @@ static inline void cnf_conv2d_thin_plan(cnf_conv2d_job *job, size_t itemsize, in
 
 /* Planes of the channels (each its own lines, in a frame; every stride-th pixel), of the filters, and weights in their order. */
 static inline ptrdiff_t cnf_planar_pitch(const cnf_conv2d *s) { return cnf_ceil_div(s->ow + s->kw, 16) * 16 + 32; }
-static inline void cnf_conv2d_planar_plan(cnf_conv2d_job *job, size_t itemsize, int workers) {
+static inline size_t cnf_planar_bytes(const cnf_conv2d_job *job, size_t itemsize) {
   const cnf_conv2d *s = &job->shape;
-  cnf_conv2d_lines_plan(job, itemsize, workers);
-  job->algorithm = CNF_PLANAR;
   const ptrdiff_t pixels = job->row_chunk * s->ow;
   const ptrdiff_t line = s->sw * s->c * cnf_planar_pitch(s);
   const size_t frame = (size_t)((cnf_conv2d_height(s, job->row_chunk) + (s->sw > 1)) * line + 64),
                planes = (size_t)(s->k * cnf_ceil_div(pixels, 16) * 16),
                weights = (size_t)(s->kh * s->kw * s->c * s->k + 16);
-  job->scratch_bytes = cnf_whole_pages((frame + planes + weights) * itemsize + (s->k + pixels) * sizeof(void *));
+  return cnf_whole_pages((frame + planes + weights) * itemsize + (s->k + pixels) * sizeof(void *));
+}
+static inline void cnf_conv2d_planar_plan(cnf_conv2d_job *job, size_t itemsize, int workers) {
+  cnf_conv2d_lines_plan(job, itemsize, workers);
+  job->algorithm = CNF_PLANAR;
+  job->scratch_bytes = cnf_planar_bytes(job, itemsize);
+}
+
+/* A band's results stay in scratch, and in L1, for a pooling of so many lines a window that takes them there. */
+static inline void cnf_conv2d_pool_lines(cnf_conv2d_job *job, ptrdiff_t lines, size_t itemsize) {
+  const cnf_conv2d *s = &job->shape;
+  const int planar = job->algorithm == CNF_PLANAR;
+  job->row_chunk = cnf_ceil_div(job->row_chunk, lines) * lines;
+  job->row_tasks = cnf_ceil_div(s->oh, job->row_chunk);
+  job->tasks = s->n * job->row_tasks;
+  job->col_chunk = job->row_chunk;
+  if (!planar) job->col_chunk = cnf_ceil_div(cnf_band_lines(job->row_chunk, s->ow, s->k, itemsize), lines) * lines;
+  job->scratch_bytes = (planar ? cnf_planar_bytes : cnf_lines_bytes)(job, itemsize) +
+                       cnf_whole_pages(job->col_chunk * s->ow * s->k * itemsize);
 }
 
 /* Bands, chunks of channels and splits, by the shape alone. */

@@ -481,6 +481,10 @@ def test_a_depthwise_convolution_makes_the_strips_of_the_next(size, threads, isa
         (1, 9, 5, 1, 2, 2, (34, 33), "relu"),
         (1, 40, 4, 3, 2, 2, (70, 75), None),
         (1, 16, 3, 1, 3, 2, (181, 150), None),  # windows that overlap: a band of theirs has no end
+        (1, 6, 5, 1, 2, 2, (32, 31), "relu"),  # planes are pooled before they are pixels, if no indices are wanted
+        (1, 8, 3, 1, 2, 2, (131, 55), None),
+        (2, 5, 3, 2, 2, 2, (67, 97), "relu"),
+        (1, 7, 3, 1, 3, 3, (62, 71), "relu"),
     ],
 )
 @pytest.mark.parametrize("use_bias", [True, False])
@@ -511,6 +515,37 @@ def test_pooling_takes_the_lines_of_a_convolution(
     forward = pool <= pool_stride
     assert fused["infer"] == forward
     assert fused["train"] == forward + (activation == "relu") + 1  # and its gradient's mask, its gradient
+
+
+@pytest.mark.parametrize("activation", ["relu", "sigmoid", None])
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("filters", [4, 6])
+def test_pooled_planes_have_the_bits_of_pooled_pixels(filters, threads, activation, isa, rng):
+    """Sums that underflow to zeros of both signs, with a bias that keeps these or does not; NaN and infinity in x and in w."""
+    shape = (2, 29, 37, 1)
+    small = np.where(rng.random(shape) < 0.5, -1e-30, 1e-30).astype(np.float32)
+    small[rng.random(shape) < 0.3] = 0
+    small[rng.random(shape) < 0.05] = 1e30  # and windows in which a zero is the largest
+    odd = rng.normal(size=shape).astype(np.float32)
+    odd[0, 3, 9], odd[0, 14, 36], odd[1, 28, 0], odd[1, 20, 20] = np.nan, -np.inf, np.inf, np.nan
+
+    def answer(eager, bias, weight):
+        model = Sequential([layers.Input(shape[1:]), layers.Conv2D(filters, 3, padding="same", activation=activation),
+                            layers.MaxPooling2D(2)], seed=1)  # fmt: skip
+        kernel = model.layers[0].weights[0].data
+        kernel[..., :2] = np.where(kernel[..., :2] > 0, 1e-30, -1e-30)
+        kernel[0, 0, 0, 3] = weight
+        model.layers[0].weights[1].data[...] = bias
+        model.compile("sgd", "mse", run_eagerly=eager)
+        with np.errstate(all="ignore"), ops.threads(threads):
+            return model, [model.predict_on_batch(x).tobytes() for x in (small, odd, small, odd, odd)]
+
+    for bias in (0.0, -0.0, 1.0):
+        for weight in (0.5, np.inf, np.nan):
+            (model, ours), (_, theirs) = answer(False, bias, weight), answer(True, bias, weight)
+            assert ours == theirs, (bias, weight)
+            (plan,) = next(iter(model._plans.idle.values()))
+            assert plan.tape.fused == 1 or isa == "scalar"
 
 
 def test_copies_and_pickles_plan_anew(rng):

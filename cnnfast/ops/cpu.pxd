@@ -288,6 +288,7 @@ cdef extern from "cnf.h" nogil:
         CNF_WINOGRAD4
         CNF_DEPTHWISE
         CNF_LINES
+        CNF_PLANAR
 
     enum:
         CNF_LINEAR

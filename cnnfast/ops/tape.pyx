@@ -29,9 +29,10 @@ from libc.stdlib cimport free, malloc, qsort, realloc
 from libc.string cimport memcpy, memmove
 
 from cnnfast.ops.cpu cimport (
-    CNF_BACKWARD_INPUT, CNF_CLIP, CNF_DIRECT, CNF_FORWARD, CNF_LINEAR, CNF_LINES, CNF_RELU, cnf_conv2d_job, cnf_conv2d_plan,
-    cnf_conv2d_pool_gradient, cnf_conv2d_pool_lines, cnf_depthwise_plan, cnf_depthwise_walks, cnf_dropout, cnf_elementwise,
-    cnf_kernel, cnf_kernels, cnf_norm, cnf_pad2d_job, cnf_pool2d_job, cnf_random, cnf_stores_once, current_isa, kernels
+    CNF_BACKWARD_INPUT, CNF_CLIP, CNF_DIRECT, CNF_FORWARD, CNF_LINEAR, CNF_LINES, CNF_PLANAR, CNF_RELU, cnf_conv2d_job,
+    cnf_conv2d_plan, cnf_conv2d_pool_gradient, cnf_conv2d_pool_lines, cnf_depthwise_plan, cnf_depthwise_walks, cnf_dropout,
+    cnf_elementwise, cnf_kernel, cnf_kernels, cnf_norm, cnf_pad2d_job, cnf_pool2d_job, cnf_random, cnf_stores_once, current_isa,
+    kernels
 )
 from cnnfast.ops.locks cimport StepLock
 from cnnfast.ops.memory cimport Arena, allocate_from, cnf_span, empty
@@ -639,8 +640,9 @@ cdef class Tape:
         cdef cnf_conv2d_job job
         cdef int workers
         cdef Py_ssize_t j = self._next(i)
-        if not self._is(i, table.conv2d_direct) or not self._is(j, table.max_pool2d) or conv.algorithm != CNF_LINES \
-                or conv.transposed or conv.shape.groups > 1 or conv.residual != NULL:
+        if not self._is(i, table.conv2d_direct) or not self._is(j, table.max_pool2d):
+            return 0
+        if conv.algorithm not in (CNF_LINES, CNF_PLANAR) or conv.transposed or conv.shape.groups > 1 or conv.residual != NULL:
             return 0
         pool = <cnf_pool2d_job *>self.roll.entries[j].job
         if pool.x != conv.y or not _pools(pool, conv):
