@@ -104,7 +104,7 @@ class Plan:
 class Plans(Shelf):
     """The plans of one network, the latest ones. What is computed for the second time is recorded."""
 
-    def __init__(self, lock: StepLock | None = None) -> None:
+    def __init__(self, lock: StepLock) -> None:
         super().__init__(lock)
         self._seen: OrderedDict[Hashable, bool] = OrderedDict()  # and whether to go on without a plan
         self._revision = -1
@@ -156,9 +156,6 @@ class Plans(Shelf):
             released = sum(plan.tape.bytes for plans in self.idle.values() for plan in plans)
             self.idle.clear()
             return released
-
-    def __reduce__(self) -> Any:
-        return Plans, ()
 
 
 class Step:

@@ -113,7 +113,7 @@ def test_using_a_network_at_any_moment_changes_nothing(what):
             assert use(model).tobytes() == expected, (calls, moment)
             moment += 1
         moments.append(moment)
-    assert min(moments[:2]) > 10 and moments[2] > 1
+    assert min(moments[:2]) > 10 and moments[2] > (1 if what == "call" else 10)  # a planned call is one of C
     assert saving.to_bytes(model) == content
     assert np.isfinite(model.fit(X, Y, verbose=0).history["loss"][0])
 

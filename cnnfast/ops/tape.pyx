@@ -870,9 +870,9 @@ cdef class Shelf:
     cdef readonly object idle
     cdef readonly StepLock lock
 
-    def __init__(self, StepLock lock=None):
+    def __init__(self, StepLock lock not None):
         self.idle = OrderedDict()
-        self.lock = StepLock() if lock is None else lock
+        self.lock = lock
 
     def key(self, x, tuple more not None):
         """Return a key: of inputs like `x`, as things are now, and `more`."""
