@@ -185,6 +185,7 @@ INLINE double cnf_hmax_f64(__m256d a) {
 #define v_store(p, a) I(storeu)(p, a)
 #define v_stream(p, a) I(stream)(p, a) /* past the caches; p is aligned */
 #define v_fence() _mm_sfence()
+#define CNF_MASKED 0
 #define v_load_n(p, n) I(maskload)(p, CNF_MASK(n))
 #define v_load_or(p, n, a) I(blendv)(a, v_load_n(p, n), CNF_MASK_AS_V(n))
 #define v_keep_n(a, n) I (and)(a, CNF_MASK_AS_V(n))
@@ -244,6 +245,8 @@ INLINE double cnf_hmax_f64(__m256d a) {
   X(1, 1) X(2, 1) X(4, 1) X(6, 1) X(8, 1) X(10, 1) X(12, 1) \
   X(1, 2) X(2, 2) X(3, 2) X(4, 2) X(5, 2) X(6, 2) \
   X(1, 3) X(2, 3) X(3, 3) X(4, 3)
+#define CNF_RUNS(X) X(12, 1) X(6, 2) X(4, 3)
+#define CNF_RUN_1(rows) 12
 #else
 #define CNF_TILES(X) \
   X(1, 1) X(2, 1) X(4, 1) X(6, 1) X(8, 1) X(10, 1) X(12, 1) \

@@ -41,6 +41,7 @@ INLINE void cnf_store_words512(uint32_t *p, __m512i a, __m512i b, __m512i c, __m
 #define v_store(p, a) I(storeu)(p, a)
 #define v_stream(p, a) I(stream)(p, a) /* past the caches; p is aligned */
 #define v_fence() _mm_sfence()
+#define CNF_MASKED 1 /* an access to a part of a vector is one instruction, as fast as any */
 #define v_load_n(p, n) I(maskz_loadu)(CNF_MASK(n), p)
 #define v_load_or(p, n, a) I(mask_loadu)(a, CNF_MASK(n), p)
 #define v_if_above(p, least, a) I(maskz_mov)(CNF_ABOVE(p, least), a)
@@ -84,7 +85,7 @@ INLINE void cnf_store_words512(uint32_t *p, __m512i a, __m512i b, __m512i c, __m
 #define CNF_REGISTERS 32
 /* GEMM register tiles, rows x vectors of columns: what fits the registers, and sizes for fewer rows (never two rows apart
  * where the next smaller is missing). CNF_ROWS_n is the most rows at n vectors. */
-#define CNF_ROWS_1 14
+#define CNF_ROWS_1 28
 #define CNF_ROWS_2 14
 #define CNF_ROWS_3 8
 /* Of a panel, the vectors where so many are left; terms of a reduction at a stretch. */
@@ -93,9 +94,12 @@ INLINE void cnf_store_words512(uint32_t *p, __m512i a, __m512i b, __m512i c, __m
 /* clang-format off */
 #define CNF_TILES(X) \
   X(1, 1) X(2, 1) X(4, 1) X(6, 1) X(8, 1) X(10, 1) X(12, 1) X(14, 1) \
+  X(16, 1) X(18, 1) X(20, 1) X(22, 1) X(24, 1) X(26, 1) X(28, 1) \
   X(1, 2) X(2, 2) X(4, 2) X(6, 2) X(8, 2) X(10, 2) X(12, 2) X(14, 2) \
   X(1, 3) X(2, 3) X(4, 3) X(6, 3) X(8, 3)
+#define CNF_RUNS(X) X(14, 1) X(16, 1) X(14, 2) X(8, 3)
 /* clang-format on */
+#define CNF_RUN_1(rows) ((rows) % 16 <= (rows) % 14 ? 16 : 14) /* at one vector, the size that leaves fewer */
 
 /* Winograd's products: every number of rows, so that none is computed in vain; channels a tile of backward_weight. */
 #define CNF_WINOGRAD_ROWS 14

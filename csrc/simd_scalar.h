@@ -53,6 +53,7 @@ INLINE T CNF_NAME(ldexp2)(T a, T n) { /* in two steps, so that neither factor le
 #define v_store(p, a) (*(T *)(p) = (a))
 #define v_stream(p, a) v_store(p, a)
 #define v_fence() ((void)0)
+#define CNF_MASKED 0
 #define v_load_n(p, n) ((n) > 0 ? *(const T *)(p) : (T)0)
 #define v_load_or(p, n, a) ((n) > 0 ? *(const T *)(p) : (a))                    /* lanes from n on are those of a */
 #define v_if_above(p, least, a) (*(const uint32_t *)(p) > (least) ? (a) : (T)0) /* lanes whose word p[lane] is above */

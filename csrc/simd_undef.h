@@ -13,6 +13,7 @@
 #undef CNF_MASK_AS_V
 #undef CNF_PANEL
 #undef CNF_REGISTERS
+#undef CNF_MASKED
 #undef CNF_ROWS_1
 #undef CNF_ROWS_2
 #undef CNF_ROWS_3
@@ -20,6 +21,8 @@
 #undef CNF_SPREAD
 #undef CNF_VECTOR
 #undef CNF_TILES
+#undef CNF_RUNS
+#undef CNF_RUN_1
 #undef CNF_WINOGRAD_ROWS
 #undef CNF_WINOGRAD_STEP
 #undef CNF_WINOGRAD_TILES
