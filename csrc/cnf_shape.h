@@ -109,17 +109,20 @@ static inline int cnf_winograd_adjoint(ptrdiff_t h, ptrdiff_t w, ptrdiff_t oh, p
 }
 
 /* What a pass over `batch` images costs, in hundredths of a nanosecond: the products, of `pixels` an image where the sum is
- * direct; the transforms of each tile's channels; and what every weight costs, however few images there are: to read it (or
- * write its gradient) and, for F(4, 3) and F(2, 3), to make 36 and 16 of it (or it of them), dearer where they leave the
- * caches. Fitted to 62 shapes in all passes on one core with AVX-512; the ratios are what counts. */
-static inline double cnf_conv2d_cost(int algorithm, int pass, double batch, double oh, double ow, double pixels,
-                                     double c, double k) {
-  const int far = c * k > 32768, weight = pass == CNF_BACKWARD_WEIGHT;
-  if (algorithm == CNF_DIRECT) return c * k * ((far ? 100 : 30) + 10 * batch * pixels);
-  const double m = algorithm, tiles = batch * (double)cnf_tiles((ptrdiff_t)oh, (ptrdiff_t)ow, algorithm);
-  const double once = m == 4 ? weight ? far ? 580 : 360 : far ? 500 : 380 : weight ? far ? 380 : 190 : far ? 250 : 180;
-  return m == 4 ? c * k * (once + 47 * tiles) + tiles * 140 * (c + k)
-                : c * k * (once + 20 * tiles) + tiles * 60 * (c + k);
+ * direct, in vectors of 16 results; the transforms of each tile's channels; and what every weight costs, however few images
+ * there are: to read it (or write its gradient) and, for F(4, 3) and F(2, 3), to make 36 and 16 of it (or it of them), dearer
+ * where they leave the caches. Fitted to 1150 shapes with one and eight images, one and two cores with AVX-512, so that what is
+ * chosen takes least: on average 1 % more than the best of each. */
+static inline double cnf_conv2d_cost(int algorithm, int pass, double batch, ptrdiff_t h, ptrdiff_t w, double pixels,
+                                     ptrdiff_t c, ptrdiff_t k) {
+  const ptrdiff_t c_lanes = cnf_ceil_div(c, 16) * 16, k_lanes = cnf_ceil_div(k, 16) * 16;
+  const double weights = pass == CNF_BACKWARD_INPUT ? (double)k * c_lanes : (double)c * k_lanes,
+               far = c * k > 32768 ? 2 : 1;
+  if (algorithm == CNF_DIRECT) return weights * (16 * far + 12 * batch * pixels);
+  const int four = algorithm == CNF_WINOGRAD4;
+  const double tiles = batch * cnf_tiles(h, w, algorithm),
+               once = (four ? 200 : 150) * far * (pass == CNF_BACKWARD_WEIGHT ? 0.5 : 1);
+  return weights * (once + (four ? 29 : 12) * tiles) + tiles * (four ? 155 : 70) * (c_lanes + k_lanes);
 }
 
 /* The one predicate: from the geometry alone, never from the batch or the thread count. `wanted` is CNF_AUTO, CNF_DIRECT
@@ -128,12 +131,12 @@ static inline double cnf_conv2d_cost(int algorithm, int pass, double batch, doub
  * Forward, one image and eight count alike (the least product of both costs), unless one image would be half as slow again
  * as direct. In training, as gradients always are, eight images alone count (512 -> 512 at 4 x 4, 32 images: 3.7 and 1.7 ms). */
 static inline int cnf_conv2d_algorithm(const cnf_conv2d *s, int pass, int training, int wanted, int strict) {
-  const double oh = pass == CNF_BACKWARD_INPUT ? s->h : s->oh, ow = pass == CNF_BACKWARD_INPUT ? s->w : s->ow;
+  const ptrdiff_t oh = pass == CNF_BACKWARD_INPUT ? s->h : s->oh, ow = pass == CNF_BACKWARD_INPUT ? s->w : s->ow;
   const ptrdiff_t cg = s->c / s->groups, kg = s->k / s->groups;
   if (wanted == CNF_WINOGRAD) return strict ? CNF_WINOGRAD2 : CNF_WINOGRAD4;
   if (s->groups > 1 && s->groups == s->c) return CNF_DEPTHWISE;
   if (wanted == CNF_DIRECT || !cnf_winograd_fits(s) || cg < 8 || kg < 8) return CNF_DIRECT;
-  double least = 0, direct = 0, pixels = oh * ow;
+  double least = 0, direct = 0, pixels = (double)(oh * ow);
   if (pass != CNF_BACKWARD_WEIGHT &&
       (pass == CNF_FORWARD ? cg : kg) >= 48) /* what is padding is left out: see strips */
     pixels = (double)(cnf_unpadded(s->oh, 1, -s->pt, 3, 1, s->h) * cnf_unpadded(s->ow, 1, -s->pl, 3, 1, s->w)) / 9;
@@ -141,7 +144,7 @@ static inline int cnf_conv2d_algorithm(const cnf_conv2d *s, int pass, int traini
   for (int m = CNF_DIRECT; m <= (strict ? CNF_WINOGRAD2 : CNF_WINOGRAD4); m += 2) {
     const int by_dy =
         m == CNF_WINOGRAD4 && pass == CNF_BACKWARD_INPUT && cnf_winograd_adjoint(s->h, s->w, s->oh, s->ow);
-    const double th = by_dy ? s->oh : oh, tw = by_dy ? s->ow : ow;
+    const ptrdiff_t th = by_dy ? s->oh : oh, tw = by_dy ? s->ow : ow;
     const double one = !training ? cnf_conv2d_cost(m, pass, 1, th, tw, pixels, cg, kg) : 1;
     const double cost = one * cnf_conv2d_cost(m, pass, 8, th, tw, pixels, cg, kg);
     if (m == CNF_DIRECT) direct = one, least = cost;
@@ -237,7 +240,8 @@ static inline void cnf_winograd_plan(cnf_conv2d_job *job, size_t itemsize, int w
   job->splits = 1;
   const ptrdiff_t block = cnf_winograd_block(s, positions, itemsize);
   const size_t whole = pieces * positions * cnf_winograd_strip(width, tiles); /* V of all tiles */
-  const int own = whole * itemsize <= 1 << 20 && kg >= 2 * lanes * workers;
+  /* every worker makes V itself: not dear where there are few tiles */
+  const int own = whole * itemsize <= 1 << 20 && (cnf_ceil_div(kg, 2 * lanes) >= workers || tiles <= 16);
   job->segment = block;
   if (cnf_winograd_apart(s, positions, tiles, block, itemsize, workers)) {
     job->columns_first = 0;

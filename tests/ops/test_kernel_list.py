@@ -73,6 +73,7 @@ def calls(rng, dtype):
     yield "dense_backward_input", (dy, weight[0, 0]), {}
     yield "dense_backward_weight", (x, dy), {}
     yield "dense_backward_bias", (dy,), {}
+    wide = integers(rng, (1, 44, 44, 2), dtype)  # more tiles than a block has
     many, dmany = integers(rng, (2, 32, 32, 2), dtype), integers(rng, (2, 32, 32, 3), dtype)  # pixels enough for several sums
     yield "conv2d", (x, weight, bias, 1, 1), {}
     yield "conv2d_backward_input", (dy, weight, x.shape, 1, 1), {}
@@ -83,6 +84,7 @@ def calls(rng, dtype):
     for precision in ("default", "strict"):
         winograd = dict(algorithm="winograd", precision=precision)
         yield "conv2d", (x, weight, bias, 1, 1), winograd
+        yield "conv2d", (wide, integers(rng, (3, 3, 2, 3), dtype), None, 1, 1), winograd
         yield "conv2d_backward_input", (dy, weight, x.shape, 1, 1), winograd
         yield "conv2d_backward_weight", (x, dy, weight.shape, 1, 1), winograd
     depthwise = weight[:, :, :1, :6].copy()
