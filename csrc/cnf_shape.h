@@ -303,7 +303,8 @@ static inline void cnf_winograd_weight_plan(cnf_conv2d_job *job, size_t itemsize
   const ptrdiff_t blocks = cnf_ceil_div(tiles, rows);
   ptrdiff_t splits = cnf_ceil_div(8, job->row_tasks * job->col_tasks * s->groups);
   if (splits > blocks / 4) splits = blocks / 4;
-  job->splits = splits > 1 ? splits : 1;
+  if (splits < 2) splits = cg < 64 && kg < 64 && blocks >= 4 ? 2 : 1;
+  job->splits = splits;
   /* narrower chunks if they are too few: the sums are the same */
   if (job->row_tasks * job->col_tasks * s->groups * job->splits < workers) {
     job->col_chunk = cnf_ceil_div(cnf_ceil_div(kg, 2 * job->col_tasks), lanes) * lanes;
@@ -379,7 +380,12 @@ static inline void cnf_depthwise_plan(cnf_conv2d_job *job, int pass, size_t item
   if (weight) {
     const ptrdiff_t least = cnf_ceil_div(rows, 256) > 8 ? cnf_ceil_div(rows, 256) : 8, fits = 262144 / line;
     job->ahead = rows * line + s->n * s->h * s->w * s->c * (ptrdiff_t)itemsize > 7 << 18;
-    blocks = job->splits = cnf_ceil_div(rows, (fits > least ? fits : least) * (job->ahead ? 2 : 1));
+    blocks = cnf_ceil_div(rows, (fits > least ? fits : least) * (job->ahead ? 2 : 1));
+    /* little memory but many products: parts of 10 us for threads that the channels are too few for */
+    const ptrdiff_t products = rows * s->ow * cnf_ceil_div(s->c, 16) * s->kh * s->kw / 20000,
+                    few = cnf_ceil_div(16, parts < 1 ? 1 : parts), more = products < few ? products : few;
+    if (blocks < more) blocks = more < rows ? more : rows;
+    job->splits = blocks;
     job->row_chunk = cnf_ceil_div(rows, job->splits);
     job->segment = !job->ahead ? 32 : 65536 / line > 2 ? 65536 / line < 32 ? 65536 / line : 32 : 2;
     if (job->splits > 1) job->shared_bytes = (size_t)job->splits * s->kh * s->kw * s->c * itemsize;
@@ -419,10 +425,11 @@ static inline void cnf_conv2d_few_plan(cnf_conv2d_job *job, size_t itemsize, int
       ((strip + (s->k + 1) * columns + product) * itemsize + CNF_STRIP_ROWS * sizeof(void *) + 4095) / 4096 * 4096 + 64;
 }
 
-/* Parts of a sum of so many chunks: wanted for the threads, but each has some chunks. */
-static inline ptrdiff_t cnf_splits(ptrdiff_t wanted, ptrdiff_t chunks) {
+/* Parts of a sum of so many chunks: wanted for the threads, but each has some chunks; if it is all in one task, two are enough. */
+static inline ptrdiff_t cnf_splits(ptrdiff_t tasks, ptrdiff_t chunks) {
+  ptrdiff_t wanted = cnf_ceil_div(16, tasks);
   while (wanted > 1 && wanted * 4 > chunks) wanted /= 2;
-  return wanted;
+  return wanted * tasks == 1 && chunks >= 4 ? 2 : wanted;
 }
 
 /* Whether windows are of several pixels, in lines without gaps. */
@@ -533,7 +540,7 @@ static inline void cnf_conv2d_weight_lines_plan(cnf_conv2d_job *job, size_t item
   job->row_tasks = cnf_ceil_div(s->oh, job->row_chunk);
   job->col_chunk = s->k;
   job->col_tasks = 1;
-  job->splits = cnf_splits(16, s->n * job->row_tasks);
+  job->splits = cnf_splits(1, s->n * job->row_tasks);
   job->tasks = job->splits;
   job->shared_bytes = job->splits > 1 ? (size_t)job->splits * weights * s->k * itemsize : 0;
   job->scratch_bytes = cnf_weight_lines_bytes(job, itemsize);
@@ -654,7 +661,7 @@ static inline void cnf_conv2d_weight_thin_plan(cnf_conv2d_job *job, size_t items
   }
   job->col_chunk = channels;
   job->col_tasks = cnf_ceil_div(s->c, channels);
-  job->splits = cnf_splits(cnf_ceil_div(16, job->col_tasks), bands);
+  job->splits = cnf_splits(job->col_tasks, bands);
   job->tasks = job->splits * job->col_tasks;
   job->shared_bytes = job->splits > 1 ? (size_t)job->splits * s->kh * s->kw * s->c * s->k * itemsize : 0;
   const size_t sums = (size_t)(s->kh * s->kw * channels * s->k);
@@ -750,7 +757,7 @@ static inline void cnf_conv2d_plan(cnf_conv2d_job *job, int pass, size_t itemsiz
     job->row_tasks = cnf_ceil_div(taps, cnf_ceil_div(taps, cuts)) * cnf_ceil_div(cg, kc);
     job->col_tasks = cnf_ceil_div(columns, 256);
     const ptrdiff_t tasks = job->row_tasks * job->col_tasks * s->groups, chunks = cnf_conv2d_weight_chunks(job);
-    const ptrdiff_t splits = cnf_splits(cnf_ceil_div(16, tasks), chunks);
+    const ptrdiff_t splits = cnf_splits(tasks, chunks);
     const ptrdiff_t others = job->row_tasks * s->groups * splits, wanted = cnf_ceil_div(4 * workers, others),
                     most = cnf_ceil_div(columns, 128), least = cnf_ceil_div(workers, others),
                     thin = cnf_ceil_div(columns, 32);

@@ -258,6 +258,23 @@ with ops.threads(2):
     assert lines == [str(min(n, MOST)) for n in (1, 3, 5, 4, 2)]
 
 
+@pytest.mark.skipif(MOST == 1, reason="without OpenMP")
+def test_little_work_gets_a_team_where_calls_follow_each_other():
+    """To wake a team takes longer than a few microseconds of work: once is worth it for many calls, not for each of them."""
+    lines = check_child("""
+ops.set_num_threads(2)
+x = np.ones(60000, np.float32)
+for _ in range(20):
+    ops.relu(x)
+    time.sleep(0.005)
+print(len(os.listdir("/proc/self/task")))
+for _ in range(2000):
+    ops.relu(x)
+print(len(os.listdir("/proc/self/task")))
+""")
+    assert lines == ["1", "2"]
+
+
 @pytest.mark.parametrize("limit", ["RLIMIT_AS", "RLIMIT_NPROC"])
 def test_threads_that_cannot_be_created_are_done_without(limit):
     """libgomp by itself would end the process. Nothing but the stacks of threads asks for memory under the limit."""
