@@ -135,7 +135,7 @@ static inline int cnf_conv2d_algorithm(const cnf_conv2d *s, int pass, int traini
   const ptrdiff_t cg = s->c / s->groups, kg = s->k / s->groups;
   if (wanted == CNF_WINOGRAD) return strict ? CNF_WINOGRAD2 : CNF_WINOGRAD4;
   if (s->groups > 1 && s->groups == s->c) return CNF_DEPTHWISE;
-  if (wanted == CNF_DIRECT || !cnf_winograd_fits(s) || cg < 8 || kg < 8) return CNF_DIRECT;
+  if (wanted == CNF_DIRECT || !cnf_winograd_fits(s) || cg < 5 || kg < 5) return CNF_DIRECT;
   double least = 0, direct = 0, pixels = (double)(oh * ow);
   if (pass != CNF_BACKWARD_WEIGHT &&
       (pass == CNF_FORWARD ? cg : kg) >= 48) /* what is padding is left out: see strips */

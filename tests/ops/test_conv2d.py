@@ -317,16 +317,16 @@ def test_few_channels_to_few_filters(isa, filters, rng):
 
 
 @pytest.mark.parametrize("fill", ["normal", "uniform"])
-@pytest.mark.parametrize("channels", range(8, 17))
+@pytest.mark.parametrize("channels", range(5, 17))
 def test_winograd_of_few_channels(isa, channels, fill, rng):
-    """F(4x4, 3x3) is chosen from 8 channels on: with fewer than 16 it errs no more than with 16.
+    """F(4x4, 3x3) is chosen from 5 channels on: with fewer than 16 it errs no more than with 16.
 
     Measured over 24 shapes each: at most 37 u of the product of magnitudes (the contract's figure for 16 channels) where 256 are
     promised, relative L2 8e-7 where 1e-5 is.
     """
     draw = {"normal": lambda shape: rng.normal(size=shape), "uniform": rng.random}[fill]
     chosen = 0
-    for size, filters in ((14, 8), (28, 32), (12, channels)):
+    for size, filters in ((14, 8), (28, 32), (13, 5), (12, channels)):
         case = Case((1, size, size, channels), (3, 3, channels, filters), padding=1)
         data = case.data(lambda shape: draw(shape).astype(np.float32))
         truth, magnitude = (case.passes(ref, *map(f, data)) for f in (wide, lambda a: np.abs(wide(a))))
