@@ -63,7 +63,7 @@ cdef int _matmul2d(object a, object b, cnp.ndarray y, object num_threads) except
 
 
 cdef cnp.ndarray _plain_product(object a, object b, object num_threads):
-    """a @ b for the common case, two plain 2-D arrays that fit, without further questions; None for any other."""
+    """a @ b for the common case, two plain 2-D arrays that fit, b perhaps transposed, without further questions; else None."""
     cdef cnp.ndarray x, w, y
     cdef cnp.npy_intp dims[2]
     cdef int typenum
@@ -77,13 +77,16 @@ cdef cnp.ndarray _plain_product(object a, object b, object num_threads):
         return None
     if not (cnp.PyArray_IS_C_CONTIGUOUS(x) and cnp.PyArray_ISBEHAVED_RO(x)):
         return None
-    if not (cnp.PyArray_IS_C_CONTIGUOUS(w) and cnp.PyArray_ISBEHAVED_RO(w)):
+    if not ((cnp.PyArray_IS_C_CONTIGUOUS(w) or cnp.PyArray_IS_F_CONTIGUOUS(w)) and cnp.PyArray_ISBEHAVED_RO(w)):
         return None
     dims[0], dims[1] = cnp.PyArray_DIM(x, 0), cnp.PyArray_DIM(w, 1)
     if dims[0] == 0 or dims[1] == 0 or cnp.PyArray_DIM(x, 1) == 0:
         return None
     y = empty(2, dims, typenum)
-    _product("matmul", CNF_FORWARD, dims[0], cnp.PyArray_DIM(x, 1), dims[1], x, w, None, CNF_LINEAR, y, num_threads)
+    if cnp.PyArray_IS_C_CONTIGUOUS(w):
+        _product("matmul", CNF_FORWARD, dims[0], cnp.PyArray_DIM(x, 1), dims[1], x, w, None, CNF_LINEAR, y, num_threads)
+    else:
+        _product("matmul", CNF_BACKWARD_INPUT, dims[0], dims[1], cnp.PyArray_DIM(x, 1), x, w, None, CNF_LINEAR, y, num_threads)
     return y
 
 
