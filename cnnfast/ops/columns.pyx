@@ -56,16 +56,17 @@ cdef int _plan_sums(cnf_norm *job, cnp.ndarray x, str func) except -1:
     """Maps are summed in the bands, and these dealt out, as to the weight of a convolution from few channels: a plan does both
     at once."""
     cdef const cnp.npy_intp *shape = cnp.PyArray_DIMS(x)
-    cdef Py_ssize_t images = 1, wanted = 0
+    cdef Py_ssize_t images = 1
+    cdef bint maps
     plan_columns(job, x, func)
-    if cnp.PyArray_NDIM(x) == 4 and shape[1] * shape[2] >= 64:
+    maps = cnp.PyArray_NDIM(x) == 4 and shape[1] * shape[2] >= 64
+    if maps:
         images, job.image = shape[0], shape[1] * shape[2] * shape[3]
         job.band = cnf_band_lines(shape[1], shape[2], shape[3], cnp.PyArray_ITEMSIZE(x)) * shape[2] * shape[3]
-        wanted = 16
     else:
         job.image, job.band = cnp.PyArray_SIZE(x), job.rows * job.period
     job.bands = images * ((job.image + job.band - 1) // job.band)
-    job.chunks = cnf_splits(wanted, job.bands) if wanted else job.bands
+    job.chunks = cnf_splits(1, job.bands) if maps else job.bands
     job.rows, job.all_rows, job.tail = 1, job.chunks, 0  # of what is merged: a row of all columns a chunk
     return 0
 

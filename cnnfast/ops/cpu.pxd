@@ -311,7 +311,7 @@ cdef extern from "cnf.h" nogil:
     bint cnf_conv2d_turns(const cnf_conv2d *s, ptrdiff_t lanes)
     void cnf_conv2d_pool_lines(cnf_conv2d_job *job, ptrdiff_t lines, size_t itemsize)
     ptrdiff_t cnf_band_lines(ptrdiff_t lines, ptrdiff_t width, ptrdiff_t channels, size_t itemsize)
-    ptrdiff_t cnf_splits(ptrdiff_t wanted, ptrdiff_t chunks)
+    ptrdiff_t cnf_splits(ptrdiff_t tasks, ptrdiff_t chunks)
     void cnf_conv2d_pool_gradient(cnf_conv2d_job *job, size_t itemsize)
 
 # The kernels of the ISA in force, for NPY_FLOAT or NPY_DOUBLE.
