@@ -166,6 +166,7 @@ def _default():
 
 cdef int _cpus = _available()
 cdef int _limit = _default()
+cdef bint _passive = os.environ.get("OMP_WAIT_POLICY", "").strip().lower() == "passive"  # then teams do not wait awake
 cdef int _openmp_limit = omp_get_max_threads()
 
 
@@ -264,7 +265,8 @@ def get_flush_denormals():
 
 cdef int thread_count(object num_threads, Py_ssize_t tasks, double work, str func) except -1:
     cdef int count
-    cdef double least = NANOSECONDS_PER_THREAD_AWAKE if cnf_awake() else NANOSECONDS_PER_THREAD
+    cdef bint awake = cnf_awake() and not _passive and _limit <= _cpus  # more than that are soon sent to sleep
+    cdef double least = NANOSECONDS_PER_THREAD_AWAKE if awake else NANOSECONDS_PER_THREAD
     if cnf_listening() != NULL:
         least = NANOSECONDS_PER_THREAD_TAPED
     if num_threads is not None:
