@@ -303,6 +303,7 @@ static inline void cnf_winograd_weight_plan(cnf_conv2d_job *job, size_t itemsize
   const ptrdiff_t blocks = cnf_ceil_div(tiles, rows);
   ptrdiff_t splits = cnf_ceil_div(8, job->row_tasks * job->col_tasks * s->groups);
   if (splits > blocks / 4) splits = blocks / 4;
+  /* what is one task is cut, where chunks are too narrow to be (48 -> 10 at 28 x 28, three images: 60 and 33 us) */
   if (splits < 2) splits = cg < 64 && kg < 64 && blocks >= 4 ? 2 : 1;
   job->splits = splits;
   /* narrower chunks if they are too few: the sums are the same */
