@@ -31,10 +31,10 @@ typedef struct cnf_conv2d_job { /* one convolution pass; see conv2d.inc for who 
                                         is dy, which nobody else makes; or NULL */
   const struct cnf_norm *sums; /* and the column sums of that gradient, which nobody else takes; or NULL */
   ptrdiff_t activation;
-  ptrdiff_t algorithm;            /* CNF_DIRECT, planned: or how; CNF_DEPTHWISE, or m of Winograd F(m x m, 3 x 3) */
-  ptrdiff_t columns_first;        /* Winograd: see wg_columns */
-  ptrdiff_t transposed;           /* backward_input as a forward pass on dy: w is read turned round, channels swapped */
-  ptrdiff_t adjoint;              /* Winograd backward_input: by the tiles of dy, see wg_adjoint */
+  ptrdiff_t algorithm;     /* CNF_DIRECT, planned: or how; CNF_DEPTHWISE, or Winograd's points in each direction */
+  ptrdiff_t columns_first; /* Winograd: see wg_columns */
+  ptrdiff_t transposed;    /* backward_input as a forward pass on dy: w is read turned round, channels swapped */
+  ptrdiff_t adjoint;       /* Winograd backward_input: by the tiles of dy, see wg_adjoint */
   ptrdiff_t row_chunk, col_chunk; /* how the product is cut into tasks: strip rows, output columns */
   ptrdiff_t row_tasks, col_tasks, splits, tasks;
   void *shared;  /* workspace common to all workers */
@@ -69,12 +69,15 @@ static inline ptrdiff_t cnf_most_rows(ptrdiff_t rows, ptrdiff_t shares, int work
 }
 
 enum { CNF_AUTO = -1, CNF_DIRECT = 0, CNF_WINOGRAD = 1 };         /* what a caller may want */
-enum { CNF_WINOGRAD2 = 2, CNF_WINOGRAD4 = 4, CNF_DEPTHWISE = 8 }; /* what else the predicate may choose */
+enum { CNF_WINOGRAD4 = 4, CNF_WINOGRAD6 = 6, CNF_DEPTHWISE = 8 }; /* what else the predicate may choose */
 enum { CNF_LINES = 16, CNF_THIN, CNF_PLANAR };                    /* how a direct pass may be planned: see lines.inc */
 
-static inline int cnf_winograd_fits(const cnf_conv2d *s) {
-  return s->kh == 3 && s->kw == 3 && s->sh == 1 && s->sw == 1 && s->dh == 1 && s->dw == 1;
+/* Whether Winograd is possible: F(m x m, r x r) for kernels of r = 3, with 4 or 6 points a direction, and of r = 5, with 6. */
+static inline int cnf_winograd_fits(const cnf_conv2d *s, int strict) {
+  return s->kh == s->kw && (s->kh == 3 || (s->kh == 5 && !strict)) && s->sh == 1 && s->sw == 1 && s->dh == 1 &&
+         s->dw == 1;
 }
+static inline ptrdiff_t cnf_winograd_m(const cnf_conv2d_job *job) { return job->algorithm + 1 - job->shape.kh; }
 
 /* Of `count` windows, [*a, *b) are those that lie within positions [low, end), low <= 0. */
 static inline void cnf_inside(ptrdiff_t count, ptrdiff_t s, ptrdiff_t p, ptrdiff_t window, ptrdiff_t low, ptrdiff_t end,
@@ -97,58 +100,67 @@ static inline ptrdiff_t cnf_unpadded(ptrdiff_t count, ptrdiff_t step, ptrdiff_t 
   return sum;
 }
 
-/* Tiles of F(m x m, 3 x 3) that cover a map. */
+/* Tiles of m x m that cover a map. */
 static inline ptrdiff_t cnf_tiles(ptrdiff_t h, ptrdiff_t w, ptrdiff_t m) {
   return cnf_ceil_div(h, m) * cnf_ceil_div(w, m);
 }
 
-/* Whether F(4, 3) goes backward to an input of h x w pixels by the tiles of the oh x ow of dy, the forward pass turned into
+/* Whether 6 points go backward to an input of h x w pixels by the tiles of the oh x ow of dy, the forward pass turned into
  * its adjoint: without padding they are fewer (13 x 13 from 11 x 11: 9 instead of 16), but their results overlap. */
-static inline int cnf_winograd_adjoint(ptrdiff_t h, ptrdiff_t w, ptrdiff_t oh, ptrdiff_t ow) {
-  return 10 * cnf_tiles(oh, ow, 4) <= 8 * cnf_tiles(h, w, 4);
+static inline int cnf_winograd_adjoint(ptrdiff_t points, ptrdiff_t m, ptrdiff_t h, ptrdiff_t w, ptrdiff_t oh,
+                                       ptrdiff_t ow) {
+  return points == CNF_WINOGRAD6 && 10 * cnf_tiles(oh, ow, m) <= 8 * cnf_tiles(h, w, m);
 }
 
 /* What a pass over `batch` images costs, in hundredths of a nanosecond: the products, of `pixels` an image where the sum is
  * direct, in vectors of 16 results; the transforms of each tile's channels; and what every weight costs, however few images
- * there are: to read it (or write its gradient) and, for F(4, 3) and F(2, 3), to make 36 and 16 of it (or it of them), dearer
- * where they leave the caches. Fitted to 1150 shapes with one and eight images, one and two cores with AVX-512, so that what is
- * chosen takes least: on average 1 % more than the best of each. */
-static inline double cnf_conv2d_cost(int algorithm, int pass, double batch, ptrdiff_t h, ptrdiff_t w, double pixels,
-                                     ptrdiff_t c, ptrdiff_t k) {
+ * there are: to read it (or write its gradient) and to make U's of it (or it of them), dearer where they leave the caches.
+ * Fitted to 1150 shapes of 3 x 3 with one and eight images, one and two cores with AVX-512, so that what is chosen takes least:
+ * on average 1 % more than the best of each; for 490 of 5 x 5 it is 1 % as well, 5 % backward to the weight. */
+static inline double cnf_conv2d_cost(int points, ptrdiff_t r, int pass, double batch, ptrdiff_t h, ptrdiff_t w,
+                                     double pixels, ptrdiff_t c, ptrdiff_t k) {
   const ptrdiff_t c_lanes = cnf_ceil_div(c, 16) * 16, k_lanes = cnf_ceil_div(k, 16) * 16;
   const double weights = pass == CNF_BACKWARD_INPUT ? (double)k * c_lanes : (double)c * k_lanes,
-               far = c * k > 32768 ? 2 : 1;
-  if (algorithm == CNF_DIRECT) return weights * (16 * far + 12 * batch * pixels);
-  const int four = algorithm == CNF_WINOGRAD4;
-  const double tiles = batch * cnf_tiles(h, w, algorithm),
-               once = (four ? 200 : 150) * far * (pass == CNF_BACKWARD_WEIGHT ? 0.5 : 1);
-  return weights * (once + (four ? 29 : 12) * tiles) + tiles * (four ? 155 : 70) * (c_lanes + k_lanes);
+               far = r * r * c * k > 9 * 32768 ? 2 : 1;
+  if (points == CNF_DIRECT) return weights * (16 * far + 12 * batch * pixels) * (double)(r * r) / 9;
+  const int six = points == CNF_WINOGRAD6;
+  const double tiles = batch * cnf_tiles(h, w, points + 1 - r),
+               each = r == 5 ? 300
+                      : six  ? 200
+                             : 150,
+               once = each * far * (pass == CNF_BACKWARD_WEIGHT ? 0.5 : 1);
+  return weights * (once + (six ? 29 : 12) * tiles) + tiles * (six ? 155 : 70) * (c_lanes + k_lanes);
 }
 
 /* The one predicate: from the geometry alone, never from the batch or the thread count. `wanted` is CNF_AUTO, CNF_DIRECT
- * or CNF_WINOGRAD; `strict` forbids F(4, 3).
+ * or CNF_WINOGRAD; `strict` forbids 6 points.
  *
  * Forward, one image and eight count alike (the least product of both costs), unless one image would be half as slow again
  * as direct. In training, as gradients always are, eight images alone count (512 -> 512 at 4 x 4, 32 images: 3.7 and 1.7 ms). */
 static inline int cnf_conv2d_algorithm(const cnf_conv2d *s, int pass, int training, int wanted, int strict) {
   const ptrdiff_t oh = pass == CNF_BACKWARD_INPUT ? s->h : s->oh, ow = pass == CNF_BACKWARD_INPUT ? s->w : s->ow;
-  const ptrdiff_t cg = s->c / s->groups, kg = s->k / s->groups;
-  if (wanted == CNF_WINOGRAD) return strict ? CNF_WINOGRAD2 : CNF_WINOGRAD4;
+  const ptrdiff_t cg = s->c / s->groups, kg = s->k / s->groups, r = s->kh;
+  if (wanted == CNF_WINOGRAD) return strict ? CNF_WINOGRAD4 : CNF_WINOGRAD6;
   if (s->groups > 1 && s->groups == s->c) return CNF_DEPTHWISE;
-  if (wanted == CNF_DIRECT || !cnf_winograd_fits(s) || cg < 5 || kg < 5) return CNF_DIRECT;
+  const ptrdiff_t least_channels =
+      r == 5 ? 10 : 5; /* fewer are summed in lines, or by taps, where lanes are not idle */
+  if (wanted == CNF_DIRECT || !cnf_winograd_fits(s, strict) || cg < least_channels || kg < least_channels)
+    return CNF_DIRECT;
   double least = 0, direct = 0, pixels = (double)(oh * ow);
   if (pass != CNF_BACKWARD_WEIGHT &&
       (pass == CNF_FORWARD ? cg : kg) >= 48) /* what is padding is left out: see strips */
-    pixels = (double)(cnf_unpadded(s->oh, 1, -s->pt, 3, 1, s->h) * cnf_unpadded(s->ow, 1, -s->pl, 3, 1, s->w)) / 9;
+    pixels = (double)(cnf_unpadded(s->oh, 1, -s->pt, r, 1, s->h) * cnf_unpadded(s->ow, 1, -s->pl, r, 1, s->w)) /
+             (double)(r * r);
   int best = CNF_DIRECT;
-  for (int m = CNF_DIRECT; m <= (strict ? CNF_WINOGRAD2 : CNF_WINOGRAD4); m += 2) {
+  for (int points = CNF_DIRECT; points <= (strict ? CNF_WINOGRAD4 : CNF_WINOGRAD6); points += 2) {
+    if (points && points < r + 1) continue;
     const int by_dy =
-        m == CNF_WINOGRAD4 && pass == CNF_BACKWARD_INPUT && cnf_winograd_adjoint(s->h, s->w, s->oh, s->ow);
+        pass == CNF_BACKWARD_INPUT && cnf_winograd_adjoint(points, points + 1 - r, s->h, s->w, s->oh, s->ow);
     const ptrdiff_t th = by_dy ? s->oh : oh, tw = by_dy ? s->ow : ow;
-    const double one = !training ? cnf_conv2d_cost(m, pass, 1, th, tw, pixels, cg, kg) : 1;
-    const double cost = one * cnf_conv2d_cost(m, pass, 8, th, tw, pixels, cg, kg);
-    if (m == CNF_DIRECT) direct = one, least = cost;
-    if (one < 1.5 * direct && cost < least) best = m, least = cost;
+    const double one = !training ? cnf_conv2d_cost(points, r, pass, 1, th, tw, pixels, cg, kg) : 1;
+    const double cost = one * cnf_conv2d_cost(points, r, pass, 8, th, tw, pixels, cg, kg);
+    if (points == CNF_DIRECT) direct = one, least = cost;
+    if (one < 1.5 * direct && cost < least) best = points, least = cost;
   }
   return best;
 }
@@ -197,10 +209,14 @@ static inline size_t cnf_winograd_strip(ptrdiff_t columns, ptrdiff_t rows) {
 static inline ptrdiff_t cnf_winograd_span(const cnf_conv2d_job *job, ptrdiff_t positions, ptrdiff_t tiles) {
   const ptrdiff_t lanes = 32, room = 65536 / (positions * tiles) / lanes * lanes;
   const ptrdiff_t all = cnf_ceil_div(job->col_chunk, lanes) * lanes, most = room < 256 ? room : 256;
-  if (job->transposed || 9 * job->shape.c * job->shape.k <= job->shape.groups << 18 || most <= lanes) return lanes;
+  const ptrdiff_t weights = job->shape.kh * job->shape.kw * job->shape.c * job->shape.k;
+  if (job->transposed || weights <= job->shape.groups << 18 || most <= lanes) return lanes;
   return most < all ? most : all;
 }
-static inline ptrdiff_t cnf_winograd_depth(ptrdiff_t span) { return span < 128 ? 4096 / span / 16 * 16 : 32; }
+static inline ptrdiff_t cnf_winograd_depth(ptrdiff_t span, ptrdiff_t taps) {
+  const ptrdiff_t depth = 36864 / (taps * span) / 16 * 16, least = taps > 9 ? 16 : 32;
+  return depth > least ? depth : least;
+}
 
 /* Columns, and channels, whose weights are turned and multiplied at once. With few tiles all positions of some of them are
  * multiplied one after the other (512 -> 512 at 28 x 28, one image: 0.78 of the time); of many, each position of all tiles. */
@@ -214,7 +230,7 @@ static inline size_t cnf_whole_pages(size_t bytes) { return (bytes + 4095) / 409
  * all workers, a band of an image's rows, and makes the row of tiles above it once more. */
 static inline void cnf_winograd_rows(cnf_conv2d_job *job, int workers) {
   const cnf_conv2d *s = &job->shape;
-  const ptrdiff_t m = job->algorithm;
+  const ptrdiff_t m = cnf_winograd_m(job);
   if (!job->adjoint) {
     job->row_tasks = cnf_ceil_div(s->n * cnf_tiles(s->oh, s->ow, m), job->row_chunk);
     return;
@@ -231,12 +247,13 @@ static inline void cnf_winograd_rows(cnf_conv2d_job *job, int workers) {
  * columns over a V that is shared or made by each task. What is shared is a job of its own (cnf_winograd_tasks). */
 static inline void cnf_winograd_plan(cnf_conv2d_job *job, size_t itemsize, int workers) {
   const cnf_conv2d *s = &job->shape;
-  const ptrdiff_t m = job->algorithm, positions = (m + 2) * (m + 2), kc = CNF_KC, lanes = 16;
+  const ptrdiff_t points = job->algorithm, m = cnf_winograd_m(job), positions = points * points, kc = CNF_KC,
+                  lanes = 16;
   const ptrdiff_t cg = s->c / s->groups, kg = s->k / s->groups;
-  job->adjoint = job->transposed && m == CNF_WINOGRAD4 && cnf_winograd_adjoint(s->oh, s->ow, s->h, s->w);
+  job->adjoint = job->transposed && cnf_winograd_adjoint(points, m, s->oh, s->ow, s->h, s->w);
   const ptrdiff_t tiles = s->n * (job->adjoint ? cnf_tiles(s->h, s->w, m) : cnf_tiles(s->oh, s->ow, m));
   const ptrdiff_t pieces = cnf_ceil_div(cg, kc), width = cnf_ceil_div(cg, pieces);
-  const size_t packed = 9 * 16 * 2 * lanes;
+  const size_t packed = (size_t)(s->kh * s->kw) * 16 * 2 * lanes;
   job->splits = 1;
   const ptrdiff_t block = cnf_winograd_block(s, positions, itemsize);
   const size_t whole = pieces * positions * cnf_winograd_strip(width, tiles); /* V of all tiles */
@@ -292,10 +309,10 @@ static inline void cnf_winograd_plan(cnf_conv2d_job *job, size_t itemsize, int w
  * so they follow the shape alone. */
 static inline void cnf_winograd_weight_plan(cnf_conv2d_job *job, size_t itemsize, int workers) {
   const cnf_conv2d *s = &job->shape;
-  const ptrdiff_t m = job->algorithm, positions = (m + 2) * (m + 2), lanes = 16, most = 64,
-                  rows = CNF_WINOGRAD_SUM_TILES;
+  const ptrdiff_t positions = job->algorithm * job->algorithm, lanes = 16, most = 64, rows = CNF_WINOGRAD_SUM_TILES;
   const ptrdiff_t cg = s->c / s->groups, kg = s->k / s->groups;
-  const ptrdiff_t tiles = s->n * cnf_tiles(s->oh, s->ow, m);
+  const ptrdiff_t tiles = s->n * cnf_tiles(s->oh, s->ow, cnf_winograd_m(job));
+  job->adjoint = 0;
   job->row_chunk = cnf_ceil_div(cnf_ceil_div(cg, cnf_ceil_div(cg, most)), lanes) * lanes;
   job->row_tasks = cnf_ceil_div(cg, job->row_chunk);
   job->col_chunk = cnf_ceil_div(cnf_ceil_div(kg, cnf_ceil_div(kg, most)), lanes) * lanes;
@@ -312,7 +329,7 @@ static inline void cnf_winograd_weight_plan(cnf_conv2d_job *job, size_t itemsize
     job->col_tasks = cnf_ceil_div(kg, job->col_chunk);
   }
   job->tasks = job->row_tasks * job->col_tasks * s->groups * job->splits;
-  job->shared_bytes = job->splits > 1 ? (size_t)job->splits * 9 * cg * s->k * itemsize : 0;
+  job->shared_bytes = job->splits > 1 ? (size_t)(job->splits * s->kh * s->kw * cg * s->k) * itemsize : 0;
   job->scratch_bytes =
       cnf_whole_pages(positions *
                       (cnf_winograd_strip(job->row_chunk, rows) + cnf_winograd_strip(job->col_chunk, rows) +

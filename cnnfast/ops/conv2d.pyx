@@ -12,7 +12,7 @@ from cnnfast.ops.columns cimport column_sums
 from cnnfast.ops.copy cimport copied
 from cnnfast.ops.cpu cimport (
     CNF_AUTO, CNF_BACKWARD_INPUT, CNF_BACKWARD_WEIGHT, CNF_DEPTHWISE, CNF_DIRECT, CNF_FORWARD, CNF_LINEAR, CNF_RELU, CNF_SIGMOID,
-    CNF_SUM_CHUNK, CNF_WINOGRAD, CNF_WINOGRAD4, cnf_conv2d, cnf_conv2d_algorithm, cnf_conv2d_few, cnf_conv2d_few_plan,
+    CNF_SUM_CHUNK, CNF_WINOGRAD, cnf_conv2d, cnf_conv2d_algorithm, cnf_conv2d_few, cnf_conv2d_few_plan,
     cnf_conv2d_job, cnf_conv2d_plan, cnf_conv2d_turn, cnf_conv2d_turns, cnf_depthwise_plan, cnf_elementwise, cnf_kernel,
     cnf_kernels, cnf_winograd_fits, cnf_winograd_plan, cnf_winograd_tasks, cnf_winograd_weight_plan, kernels
 )
@@ -43,13 +43,17 @@ cdef int _choose(cnf_conv2d_job *job, int which, bint training, str func, object
         wanted = CNF_DIRECT
     elif algorithm == "winograd":
         wanted = CNF_WINOGRAD
-        if not cnf_winograd_fits(&job.shape):
-            raise ValueError(f"{func}: algorithm 'winograd' needs a 3 x 3 kernel, stride 1 and dilation 1")
     else:
         raise ValueError(f"{func}: algorithm must be 'auto', 'direct' or 'winograd', got {algorithm!r}")
     if precision != "default" and precision != "strict":
         raise ValueError(f"{func}: precision must be 'default' or 'strict', got {precision!r}")
-    job.algorithm = cnf_conv2d_algorithm(&job.shape, which, training, wanted, precision == "strict")
+    cdef bint strict = precision == "strict"
+    if wanted == CNF_WINOGRAD and not cnf_winograd_fits(&job.shape, strict):
+        kernel = "3 x 3" if strict else "3 x 3 or 5 x 5"
+        raise ValueError(f"{func}: algorithm 'winograd' needs a {kernel} kernel, stride 1 and dilation 1, got a kernel of "
+                         f"{(job.shape.kh, job.shape.kw)}, stride {(job.shape.sh, job.shape.sw)}, "
+                         f"dilation {(job.shape.dh, job.shape.dw)}")
+    job.algorithm = cnf_conv2d_algorithm(&job.shape, which, training, wanted, strict)
     return 0
 
 
@@ -158,13 +162,12 @@ cdef int perform(cnf_conv2d_job *job, int which, int typenum, str func, object n
             kernel = table.depthwise_backward_input
     elif which == CNF_BACKWARD_WEIGHT:
         cnf_winograd_weight_plan(job, itemsize, most)
-        kernel = table.winograd4_backward_weight if job.algorithm == CNF_WINOGRAD4 else table.winograd2_backward_weight
+        kernel = table.winograd_backward_weight
     else:
         if which == CNF_BACKWARD_INPUT:
             cnf_conv2d_turn(job)
         cnf_winograd_plan(job, itemsize, most)
-        kernel = table.winograd4 if job.algorithm == CNF_WINOGRAD4 else table.winograd2
-        transform = table.winograd4_share if job.algorithm == CNF_WINOGRAD4 else table.winograd2_share
+        kernel, transform = table.winograd, table.winograd_share
     cdef int workers = most
     shares = cnf_winograd_tasks(job) if transform != NULL else 0
     most = <int>min(<Py_ssize_t>most, max(job.tasks, shares))
@@ -279,7 +282,7 @@ def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, *, a
     algorithm : "auto", "direct" or "winograd"
         "auto" chooses from the geometry, never from N or the thread count.
     precision : "default" or "strict"
-        "strict" forbids Winograd F(4x4, 3x3), whose error is bounded norm-wise only.
+        "strict" forbids Winograd F(4x4, 3x3) and F(2x2, 5x5), whose error is bounded norm-wise only.
     training : bool
         "auto" takes what is best for many images, as gradients do; else what is good for one, too.
     out : ndarray, optional

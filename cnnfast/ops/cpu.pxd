@@ -69,12 +69,9 @@ cdef extern from "cnf.h" nogil:
         cnf_kernel *conv2d_backward_input_few
         cnf_kernel *conv2d_backward_weight_direct
         cnf_kernel *conv2d_backward_weight_sum
-        cnf_kernel *winograd2_share
-        cnf_kernel *winograd4_share
-        cnf_kernel *winograd2
-        cnf_kernel *winograd4
-        cnf_kernel *winograd2_backward_weight
-        cnf_kernel *winograd4_backward_weight
+        cnf_kernel *winograd_share
+        cnf_kernel *winograd
+        cnf_kernel *winograd_backward_weight
         cnf_kernel *depthwise
         cnf_kernel *depthwise_backward_input
         cnf_kernel *depthwise_backward_weight
@@ -284,8 +281,8 @@ cdef extern from "cnf.h" nogil:
         CNF_AUTO
         CNF_DIRECT
         CNF_WINOGRAD
-        CNF_WINOGRAD2
         CNF_WINOGRAD4
+        CNF_WINOGRAD6
         CNF_DEPTHWISE
         CNF_LINES
         CNF_PLANAR
@@ -296,7 +293,7 @@ cdef extern from "cnf.h" nogil:
         CNF_SIGMOID
         CNF_CLIP
 
-    bint cnf_winograd_fits(const cnf_conv2d *s)
+    bint cnf_winograd_fits(const cnf_conv2d *s, int strict)
     int cnf_conv2d_algorithm(const cnf_conv2d *s, int which, bint training, int wanted, bint strict)
     void cnf_winograd_plan(cnf_conv2d_job *job, size_t itemsize, int workers)
     void cnf_winograd_weight_plan(cnf_conv2d_job *job, size_t itemsize, int workers)

@@ -433,7 +433,7 @@ cdef class Tape:
         return i >= 0 and self.roll.entries[i].kernel == kernel
 
     cdef bint _convolves(self, Py_ssize_t i, const cnf_kernels *table) noexcept:
-        return self._is(i, table.conv2d_direct) or self._is(i, table.winograd2) or self._is(i, table.winograd4)
+        return self._is(i, table.conv2d_direct) or self._is(i, table.winograd)
 
     cdef bint _dies(self, const void *p, Py_ssize_t last):
         """Whether no job after `last` has to do with the block at `p` before it is given back."""

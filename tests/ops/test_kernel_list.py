@@ -87,6 +87,10 @@ def calls(rng, dtype):
         yield "conv2d", (wide, integers(rng, (3, 3, 2, 3), dtype), None, 1, 1), winograd
         yield "conv2d_backward_input", (dy, weight, x.shape, 1, 1), winograd
         yield "conv2d_backward_weight", (x, dy, weight.shape, 1, 1), winograd
+    five = integers(rng, (5, 5, *weight.shape[2:]), dtype)
+    yield "conv2d", (x, five, bias, 1, 2), dict(algorithm="winograd")
+    yield "conv2d_backward_input", (dy, five, x.shape, 1, 2), dict(algorithm="winograd")
+    yield "conv2d_backward_weight", (x, dy, five.shape, 1, 2), dict(algorithm="winograd")
     depthwise = weight[:, :, :1, :6].copy()
     yield "conv2d", (x, depthwise, None, 1, 1, 1, 6), {}
     yield "conv2d_backward_input", (x, depthwise, x.shape, 1, 1, 1, 6), {}

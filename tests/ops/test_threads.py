@@ -548,10 +548,10 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 ops.set_num_threads({threads})
 rng = np.random.default_rng(0)
 x = rng.normal(size={size})
-kernel, matrix = rng.normal(size=(5, 5, 64, 64)), rng.normal(size=(1024, 1024))
+kernel, matrix = rng.normal(size=(7, 7, 64, 64)), rng.normal(size=(1024, 1024))
 model = Sequential([layers.Input((64, 64, 8)), layers.Conv2D(128, 3, use_bias=False), layers.GlobalMaxPooling2D()],
                    seed=0, dtype="float64")
-op, out = {dict(conv2d="lambda x, out: ops.conv2d(x, kernel, padding=2, out=out)",
+op, out = {dict(conv2d="lambda x, out: ops.conv2d(x, kernel, padding=3, out=out)",
                 matmul="lambda x, out: ops.matmul(x, matrix, out=out)",
                 max_pool2d="lambda x, out: ops.max_pool2d(x, 15, 1, 7, out=out)",
                 plan="lambda x, out: model.predict_on_batch(x)")[op]}, None
