@@ -145,11 +145,10 @@ typedef struct
   ptrdiff_t include_pad; /* averages count padding */
 } cnf_pool2d_job;
 
-typedef struct
-{ /* maps (n, h, w, c) inside frames (n, top + h + bottom, left + w + right, c): x -> y, either way. Task: a map */
+typedef struct { /* maps (n, h, w, c) inside frames (n, top + h + bottom, left + w + right, c): x -> y, either way */
   const void *x;
   void *y;
-  ptrdiff_t n, h, w, c, top, bottom, left, right;
+  ptrdiff_t n, h, w, c, top, bottom, left, right, chunk;
   double value; /* of the frame */
 } cnf_pad2d_job;
 

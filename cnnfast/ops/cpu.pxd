@@ -270,7 +270,7 @@ cdef extern from "cnf.h" nogil:
     ctypedef struct cnf_pad2d_job:
         const void *x
         void *y
-        ptrdiff_t n, h, w, c, top, bottom, left, right
+        ptrdiff_t n, h, w, c, top, bottom, left, right, chunk
         double value
 
     enum:

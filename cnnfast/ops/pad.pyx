@@ -10,6 +10,8 @@ from cnnfast.ops.threads cimport run, thread_count
 
 cnp.import_array()
 
+cdef Py_ssize_t CHUNK = 16384  # elements a task
+
 
 cdef tuple _margins(object padding, str func):
     """(top, bottom, left, right)."""
@@ -37,16 +39,21 @@ cdef int _run(cnf_kernel *kernel, str func, cnp.ndarray x, cnp.ndarray y, tuple 
     """Runs over maps of the `inner` shape; channels first, each channel is a map of its own."""
     cdef cnf_pad2d_job job
     cdef int workers
+    cdef cnp.npy_intp line, lines
     if first:
         job.n, job.h, job.w, job.c = inner[0] * inner[1], inner[2], inner[3], 1
     else:
         job.n, job.h, job.w, job.c = inner
     job.top, job.bottom, job.left, job.right = margins
     job.x, job.y, job.value = cnp.PyArray_DATA(x), cnp.PyArray_DATA(y), value
-    workers = thread_count(num_threads, job.n, 0.2 * (cnp.PyArray_SIZE(x) + cnp.PyArray_SIZE(y)), func)
-    if cnp.PyArray_SIZE(y) > 0:
-        with nogil:
-            run(kernel, &job, job.n, workers)
+    if cnp.PyArray_SIZE(y) == 0:
+        return 0
+    line = cnp.PyArray_DIM(y, 3) * cnp.PyArray_DIM(y, 2) if not first else cnp.PyArray_DIM(y, 3)
+    lines = cnp.PyArray_SIZE(y) // line
+    job.chunk = CHUNK // line + 1
+    workers = thread_count(num_threads, (lines - 1) // job.chunk + 1, 0.2 * (cnp.PyArray_SIZE(x) + cnp.PyArray_SIZE(y)), func)
+    with nogil:
+        run(kernel, &job, (lines - 1) // job.chunk + 1, workers)
     return 0
 
 

@@ -16,7 +16,7 @@ LAYOUTS = ["channels_last", "channels_first"]
 @pytest.mark.parametrize("padding", PADDINGS, ids=str)
 def test_pad_and_back(padding, data_format, dtype, rng):
     options = dict(data_format=data_format)
-    for shape in [(2, 3, 4, 5), (1, 1, 1, 1), (0, 2, 3, 4), (2, 0, 3, 4)]:
+    for shape in [(2, 3, 4, 5), (1, 1, 1, 1), (0, 2, 3, 4), (2, 0, 3, 4), (2, 60, 70, 5)]:  # the last: tasks of some lines
         x = integers(rng, shape, dtype)
         for value in (0.0, -1.5, -np.inf, np.nan, 3):
             expected = ref.pad2d(x, padding, value, **options)
