@@ -315,6 +315,24 @@ def test_winograd_random_shapes(isa, threads, dtype, data_format, kernel, precis
         check_exact(case, rng, dtype, algorithm="winograd", precision=precision, num_threads=threads)
 
 
+@pytest.mark.parametrize("kernel, precision", WINOGRADS)
+@pytest.mark.parametrize("groups, cin, cout", [(32, 4, 4), (8, 2, 6), (6, 5, 3), (9, 3, 1), (7, 1, 1), (4, 8, 7)])
+def test_winograd_of_narrow_groups(isa, threads, groups, cin, cout, kernel, precision, rng):
+    """Several are done as one, the weights between them zeros; what is not finite stays in its own."""
+    case = Case((2, 12, 9, groups * cin), (kernel, kernel, cin, groups * cout), 1, 1, 1, groups)
+    options = dict(algorithm="winograd", precision=precision, num_threads=threads)
+    check_exact(case, rng, np.float32, **options)
+    x, weight, bias, dy = case.data(lambda shape: rng.normal(size=shape).astype(np.float32))
+    x[0, 4, 4, cin], dy[1, 3, 0, cout], weight[1, 0, 0, 0] = np.inf, np.nan, -np.inf
+    for name in ("forward", "input", "weight"):
+        with np.errstate(invalid="ignore"):
+            expected = case.passes(ref, x, weight, bias, dy)[name]()
+        y, finite = case.passes(ops, x, weight, bias, dy)[name](**options), np.isfinite(expected)
+        assert 0 < (~finite).sum() < expected.size
+        np.testing.assert_array_equal(np.isfinite(y), finite)
+        np.testing.assert_array_equal(y[~finite], expected[~finite].astype(np.float32))
+
+
 @pytest.mark.parametrize("filters", range(1, 9))
 def test_few_channels_to_few_filters(isa, filters, rng):
     """Lanes are pixels then, and each number of either is woven in a way of its own."""
@@ -714,10 +732,11 @@ def test_backward_passes_are_adjoints(isa, dtype, rng):
 
 def test_groups_are_separate_convolutions(isa, rng):
     x, weight = rng.normal(size=(2, 7, 7, 12)).astype(np.float32), rng.normal(size=(3, 3, 4, 15)).astype(np.float32)
-    y = ops.conv2d(x, weight, padding=1, groups=3)
-    for g in range(3):
-        part = ops.conv2d(x[..., 4 * g : 4 * g + 4], weight[..., 5 * g : 5 * g + 5], padding=1)
-        assert_within(y[..., 5 * g : 5 * g + 5], part, 1e-5)
+    for algorithm in ("direct", "winograd"):
+        y = ops.conv2d(x, weight, padding=1, groups=3, algorithm=algorithm)
+        for g in range(3):
+            part = ops.conv2d(x[..., 4 * g : 4 * g + 4], weight[..., 5 * g : 5 * g + 5], padding=1, algorithm=algorithm)
+            assert_within(y[..., 5 * g : 5 * g + 5], part, 1e-5)
 
 
 def test_fused_activation_is_the_activation(isa, rng):
