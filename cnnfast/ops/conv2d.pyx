@@ -14,7 +14,7 @@ from cnnfast.ops.cpu cimport (
     CNF_AUTO, CNF_BACKWARD_INPUT, CNF_BACKWARD_WEIGHT, CNF_DEPTHWISE, CNF_DIRECT, CNF_FORWARD, CNF_LINEAR, CNF_RELU,
     CNF_SIGMOID, CNF_SUM_CHUNK, CNF_WINOGRAD, CNF_WINOGRAD4, CNF_WINOGRAD6, cnf_conv2d, cnf_conv2d_algorithm, cnf_conv2d_few,
     cnf_conv2d_few_plan, cnf_conv2d_job, cnf_conv2d_plan, cnf_conv2d_turn, cnf_conv2d_turns, cnf_depthwise_plan,
-    cnf_elementwise, cnf_kernel, cnf_kernels, cnf_winograd_fits, cnf_winograd_joined, cnf_winograd_plan, cnf_winograd_tasks,
+    cnf_elementwise, cnf_kernel, cnf_kernels, cnf_winograd_fits, cnf_groups_joined, cnf_winograd_plan, cnf_winograd_tasks,
     cnf_winograd_weight_plan, kernels
 )
 from cnnfast.ops.memory cimport Block, block
@@ -121,14 +121,15 @@ cdef int perform(cnf_conv2d_job *job, int which, int typenum, str func, object n
     cdef int most = thread_count(num_threads, 1 << 30, work, func)
     cdef cnf_kernel *kernel
     cdef cnf_kernel *transform = NULL
-    cdef bint turns
+    cdef bint turns, fits
     cdef Py_ssize_t sums, shares, times = 1, pieces, taps = s.kh * s.kw
     cdef cnf_elementwise many
     cdef cnf_conv2d_job groups
     cdef Block several
     job.transposed = job.ahead = 0
     job.before, job.pool, job.sums = NULL, NULL, NULL
-    job.joined = cnf_winograd_joined(s) if job.algorithm == CNF_WINOGRAD4 or job.algorithm == CNF_WINOGRAD6 else 1
+    fits = which == CNF_BACKWARD_WEIGHT or job.algorithm == CNF_WINOGRAD4 or job.algorithm == CNF_WINOGRAD6
+    job.joined = cnf_groups_joined(s) if fits and job.algorithm != CNF_DEPTHWISE else 1
     if job.joined > 1:
         several = block(<size_t>(taps * (s.c // s.groups) * job.joined * s.k) * itemsize)
         memset(&groups, 0, sizeof(groups))
@@ -195,7 +196,7 @@ cdef int perform(cnf_conv2d_job *job, int which, int typenum, str func, object n
         if times > 1 and which != CNF_BACKWARD_INPUT:
             run(table.depthwise_repeat, &many, pieces, <int>min(<Py_ssize_t>workers, pieces))
         if job.joined > 1 and which != CNF_BACKWARD_WEIGHT:
-            run(table.winograd_join, &groups, taps, <int>min(<Py_ssize_t>workers, taps))
+            run(table.groups_join, &groups, taps, <int>min(<Py_ssize_t>workers, taps))
         if shares:
             run(transform, job, shares, <int>min(<Py_ssize_t>most, shares))
         run(kernel, job, job.tasks, <int>min(<Py_ssize_t>most, job.tasks))
@@ -203,7 +204,7 @@ cdef int perform(cnf_conv2d_job *job, int which, int typenum, str func, object n
             sums = (s.kh * s.kw * (s.c // s.groups) * s.k + CNF_SUM_CHUNK - 1) // CNF_SUM_CHUNK
             run(table.conv2d_backward_weight_sum, job, sums, <int>min(<Py_ssize_t>most, sums))
         if job.joined > 1 and which == CNF_BACKWARD_WEIGHT:
-            run(table.winograd_part, &groups, taps, <int>min(<Py_ssize_t>workers, taps))
+            run(table.groups_part, &groups, taps, <int>min(<Py_ssize_t>workers, taps))
         if times > 1 and which == CNF_BACKWARD_INPUT:
             run(table.depthwise_sum, &many, pieces, <int>min(<Py_ssize_t>workers, pieces))
     return 0

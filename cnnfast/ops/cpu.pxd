@@ -71,8 +71,8 @@ cdef extern from "cnf.h" nogil:
         cnf_kernel *conv2d_backward_weight_sum
         cnf_kernel *winograd_share
         cnf_kernel *winograd
-        cnf_kernel *winograd_join
-        cnf_kernel *winograd_part
+        cnf_kernel *groups_join
+        cnf_kernel *groups_part
         cnf_kernel *winograd_backward_weight
         cnf_kernel *depthwise
         cnf_kernel *depthwise_backward_input
@@ -300,7 +300,7 @@ cdef extern from "cnf.h" nogil:
     void cnf_winograd_plan(cnf_conv2d_job *job, size_t itemsize, int workers)
     void cnf_winograd_weight_plan(cnf_conv2d_job *job, size_t itemsize, int workers)
     void cnf_depthwise_plan(cnf_conv2d_job *job, int which, size_t itemsize)
-    ptrdiff_t cnf_winograd_joined(const cnf_conv2d *s)
+    ptrdiff_t cnf_groups_joined(const cnf_conv2d *s)
     ptrdiff_t cnf_winograd_tasks(const cnf_conv2d_job *job)
     void cnf_conv2d_turn(cnf_conv2d_job *job)
     bint cnf_depthwise_walks(const cnf_conv2d *s)
