@@ -136,10 +136,7 @@ static inline double cnf_conv2d_cost(int points, ptrdiff_t r, int pass, double b
                far = r * r * c * k > 9 * 32768 ? 2 : 1;
   if (points == CNF_DIRECT) return weights * (16 * far + 12 * batch * pixels) * (double)(r * r) / 9;
   const int six = points == CNF_WINOGRAD6;
-  const double tiles = batch * cnf_tiles(h, w, points + 1 - r),
-               each = r == 5 ? 300
-                      : six  ? 200
-                             : 150,
+  const double tiles = batch * cnf_tiles(h, w, points + 1 - r), three = six ? 200 : 150, each = r == 5 ? 300 : three,
                once = each * far * (pass == CNF_BACKWARD_WEIGHT ? 0.5 : 1);
   return weights * (once + (six ? 29 : 12) * tiles) + tiles * (six ? 155 : 70) * (c_lanes + k_lanes);
 }
@@ -155,8 +152,7 @@ static inline int cnf_conv2d_algorithm(const cnf_conv2d *s, int pass, int traini
   if (wanted == CNF_WINOGRAD) return strict ? CNF_WINOGRAD4 : CNF_WINOGRAD6;
   if (s->groups > 1 && s->groups == s->c) return CNF_DEPTHWISE;
   const ptrdiff_t joined = cnf_groups_joined(s), c = joined * cg, k = joined * kg;
-  const ptrdiff_t least_channels =
-      r == 5 ? 10 : 5; /* fewer are summed in lines, or by taps, where lanes are not idle */
+  const ptrdiff_t least_channels = r == 5 ? 10 : 5; /* fewer are summed in lines or by taps, with no idle lanes */
   if (wanted == CNF_DIRECT || !cnf_winograd_fits(s, strict) || c < least_channels || k < least_channels)
     return CNF_DIRECT;
   double least = 0, direct = 0, pixels = (double)(oh * ow);

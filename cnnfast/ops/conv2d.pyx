@@ -14,7 +14,7 @@ from cnnfast.ops.cpu cimport (
     CNF_AUTO, CNF_BACKWARD_INPUT, CNF_BACKWARD_WEIGHT, CNF_DEPTHWISE, CNF_DIRECT, CNF_FORWARD, CNF_LINEAR, CNF_RELU,
     CNF_SIGMOID, CNF_SUM_CHUNK, CNF_WINOGRAD, CNF_WINOGRAD4, CNF_WINOGRAD6, cnf_conv2d, cnf_conv2d_algorithm, cnf_conv2d_few,
     cnf_conv2d_few_plan, cnf_conv2d_job, cnf_conv2d_plan, cnf_conv2d_turn, cnf_conv2d_turns, cnf_depthwise_plan,
-    cnf_elementwise, cnf_kernel, cnf_kernels, cnf_winograd_fits, cnf_groups_joined, cnf_winograd_plan, cnf_winograd_tasks,
+    cnf_elementwise, cnf_groups_joined, cnf_kernel, cnf_kernels, cnf_winograd_fits, cnf_winograd_plan, cnf_winograd_tasks,
     cnf_winograd_weight_plan, kernels
 )
 from cnnfast.ops.memory cimport Block, block
