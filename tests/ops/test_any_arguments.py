@@ -78,7 +78,7 @@ for number in range(COUNT):
                 arguments[place] = anything(arguments[place])
             else:
                 options[keywords[place - len(arguments)]] = anything(options.get(keywords[place - len(arguments)]))
-        except (TypeError, ValueError, IndexError):  # what was put there before can't be changed so
+        except (TypeError, ValueError, IndexError, RuntimeError):  # what was put there before can't be changed so (a date to U9)
             pass
     try:
         getattr(ops, op)(*arguments, **options)
