@@ -151,9 +151,9 @@ static inline int cnf_conv2d_algorithm(const cnf_conv2d *s, int pass, int traini
   const ptrdiff_t cg = s->c / s->groups, kg = s->k / s->groups, r = s->kh;
   if (wanted == CNF_WINOGRAD) return strict ? CNF_WINOGRAD4 : CNF_WINOGRAD6;
   if (s->groups > 1 && s->groups == s->c) return CNF_DEPTHWISE;
-  const ptrdiff_t joined = cnf_groups_joined(s), c = joined * cg, k = joined * kg;
+  const ptrdiff_t joined = cnf_groups_joined(s);
   const ptrdiff_t least_channels = r == 5 ? 10 : 5; /* fewer are summed in lines or by taps, with no idle lanes */
-  if (wanted == CNF_DIRECT || !cnf_winograd_fits(s, strict) || c < least_channels || k < least_channels)
+  if (wanted == CNF_DIRECT || !cnf_winograd_fits(s, strict) || joined * (cg < kg ? cg : kg) < least_channels)
     return CNF_DIRECT;
   double least = 0, direct = 0, pixels = (double)(oh * ow);
   if (pass != CNF_BACKWARD_WEIGHT &&

@@ -39,7 +39,7 @@ cdef int _run(cnf_kernel *kernel, str func, cnp.ndarray x, cnp.ndarray y, tuple 
     """Runs over maps of the `inner` shape; channels first, each channel is a map of its own."""
     cdef cnf_pad2d_job job
     cdef int workers
-    cdef cnp.npy_intp line, lines
+    cdef cnp.npy_intp line, tasks
     if first:
         job.n, job.h, job.w, job.c = inner[0] * inner[1], inner[2], inner[3], 1
     else:
@@ -48,12 +48,12 @@ cdef int _run(cnf_kernel *kernel, str func, cnp.ndarray x, cnp.ndarray y, tuple 
     job.x, job.y, job.value = cnp.PyArray_DATA(x), cnp.PyArray_DATA(y), value
     if cnp.PyArray_SIZE(y) == 0:
         return 0
-    line = cnp.PyArray_DIM(y, 3) * cnp.PyArray_DIM(y, 2) if not first else cnp.PyArray_DIM(y, 3)
-    lines = cnp.PyArray_SIZE(y) // line
+    line = cnp.PyArray_DIM(y, 3) if first else cnp.PyArray_DIM(y, 2) * cnp.PyArray_DIM(y, 3)
     job.chunk = CHUNK // line + 1
-    workers = thread_count(num_threads, (lines - 1) // job.chunk + 1, 0.2 * (cnp.PyArray_SIZE(x) + cnp.PyArray_SIZE(y)), func)
+    tasks = (cnp.PyArray_SIZE(y) // line - 1) // job.chunk + 1
+    workers = thread_count(num_threads, tasks, 0.2 * (cnp.PyArray_SIZE(x) + cnp.PyArray_SIZE(y)), func)
     with nogil:
-        run(kernel, &job, (lines - 1) // job.chunk + 1, workers)
+        run(kernel, &job, tasks, workers)
     return 0
 
 
