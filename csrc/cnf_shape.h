@@ -75,8 +75,7 @@ enum { CNF_LINES = 16, CNF_THIN, CNF_PLANAR };                    /* how a direc
 
 /* Whether Winograd is possible: F(m x m, r x r) for kernels of r = 3, with 4 or 6 points a direction, and of r = 5, with 6. */
 static inline int cnf_winograd_fits(const cnf_conv2d *s, int strict) {
-  return s->kh == s->kw && (s->kh == 3 || (s->kh == 5 && !strict)) && s->sh == 1 && s->sw == 1 && s->dh == 1 &&
-         s->dw == 1;
+  return s->kh == s->kw && (s->kh == 3 || (s->kh == 5 && !strict)) && s->sh == 1 && s->sw == 1;
 }
 static inline ptrdiff_t cnf_winograd_m(const cnf_conv2d_job *job) { return job->algorithm + 1 - job->shape.kh; }
 
@@ -112,31 +111,56 @@ static inline ptrdiff_t cnf_unpadded(ptrdiff_t count, ptrdiff_t step, ptrdiff_t 
   return sum;
 }
 
-/* Tiles of m x m that cover a map. */
-static inline ptrdiff_t cnf_tiles(ptrdiff_t h, ptrdiff_t w, ptrdiff_t m) {
-  return cnf_ceil_div(h, m) * cnf_ceil_div(w, m);
+/* Backward to the input, stride 1, is the forward pass on dy with the kernel turned round: the same shape, seen from there. */
+static inline cnf_conv2d cnf_conv2d_turned(const cnf_conv2d *s) {
+  cnf_conv2d t = *s;
+  t.h = s->oh, t.w = s->ow, t.c = s->k;
+  t.oh = s->h, t.ow = s->w, t.k = s->c;
+  t.pt = (s->kh - 1) * s->dh - s->pt, t.pl = (s->kw - 1) * s->dw - s->pl;
+  return t;
 }
 
-/* Whether 6 points go backward to an input of h x w pixels by the tiles of the oh x ow of dy, the forward pass turned into
- * its adjoint: without padding they are fewer (13 x 13 from 11 x 11: 9 instead of 16), but their results overlap. */
-static inline int cnf_winograd_adjoint(ptrdiff_t points, ptrdiff_t m, ptrdiff_t h, ptrdiff_t w, ptrdiff_t oh,
-                                       ptrdiff_t ow) {
-  return points == CNF_WINOGRAD6 && 10 * cnf_tiles(oh, ow, m) <= 8 * cnf_tiles(h, w, m);
+/* Tiles of m pixels along an axis of `size`. A dilated convolution is d of them, each of every d-th pixel: a tile's pixels are
+ * d apart, and beside it lie those of the pixels between. Tile i's first pixel: */
+static inline ptrdiff_t cnf_tiles_along(ptrdiff_t size, ptrdiff_t m, ptrdiff_t d) {
+  return (d < size ? d : size) * cnf_ceil_div(cnf_ceil_div(size, d), m);
+}
+static inline ptrdiff_t cnf_tile_origin(ptrdiff_t i, ptrdiff_t size, ptrdiff_t m, ptrdiff_t d) {
+  if (d == 1) return i * m;
+  const ptrdiff_t apart = d < size ? d : size;
+  return i / apart * m * d + i % apart;
+}
+
+/* Tiles of m x m that cover a map. */
+static inline ptrdiff_t cnf_tiles(const cnf_conv2d *s, ptrdiff_t h, ptrdiff_t w, ptrdiff_t m) {
+  return cnf_tiles_along(h, m, s->dh) * cnf_tiles_along(w, m, s->dw);
+}
+
+/* Whether 6 points go backward to the input, `s` as a forward pass on dy, by the tiles of dy, that pass turned into its
+ * adjoint: without padding they are fewer (13 x 13 from 11 x 11: 9 instead of 16), but their results overlap. */
+static inline int cnf_winograd_adjoint(const cnf_conv2d *s, ptrdiff_t points) {
+  const ptrdiff_t m = points + 1 - s->kh;
+  return points == CNF_WINOGRAD6 && s->dh == 1 && s->dw == 1 &&
+         10 * cnf_tiles(s, s->h, s->w, m) <= 8 * cnf_tiles(s, s->oh, s->ow, m);
 }
 
 /* What a pass over `batch` images costs, in hundredths of a nanosecond: the products, of `pixels` an image where the sum is
  * direct, in vectors of 16 results; the transforms of each tile's channels; and what every weight costs, however few images
  * there are: to read it (or write its gradient) and to make U's of it (or it of them), dearer where they leave the caches.
  * Fitted to 1150 shapes of 3 x 3 with one and eight images, one and two cores with AVX-512, so that what is chosen takes least:
- * on average 1 % more than the best of each; for 490 of 5 x 5 it is 1 % as well, 5 % backward to the weight. */
-static inline double cnf_conv2d_cost(int points, ptrdiff_t r, int pass, double batch, ptrdiff_t h, ptrdiff_t w,
-                                     double pixels, ptrdiff_t c, ptrdiff_t k) {
+ * on average 1 % more than the best of each; for 490 of 5 x 5 it is 1 % as well, 5 % backward to the weight. Dilated ones
+ * (60, up to 12 pixels apart) take 2 % more, 3 % backward to the weight. */
+static inline double cnf_conv2d_cost(int points, ptrdiff_t r, int pass, double batch, double map_tiles, double pixels,
+                                     ptrdiff_t c, ptrdiff_t k) {
   const ptrdiff_t c_lanes = cnf_ceil_div(c, 16) * 16, k_lanes = cnf_ceil_div(k, 16) * 16;
   const double weights = pass == CNF_BACKWARD_INPUT ? (double)k * c_lanes : (double)c * k_lanes,
                far = r * r * c * k > 9 * 32768 ? 2 : 1;
-  if (points == CNF_DIRECT) return weights * (16 * far + 12 * batch * pixels) * (double)(r * r) / 9;
+  if (points == CNF_DIRECT) {
+    const double all = batch * pixels, few = all < 200 ? all : 200;
+    return weights * (16 * far + 8 * all + 4 * few) * (double)(r * r) / 9;
+  }
   const int six = points == CNF_WINOGRAD6;
-  const double tiles = batch * cnf_tiles(h, w, points + 1 - r), three = six ? 200 : 150, each = r == 5 ? 300 : three,
+  const double tiles = batch * map_tiles, three = six ? 200 : 150, each = r == 5 ? 300 : three,
                once = each * far * (pass == CNF_BACKWARD_WEIGHT ? 0.5 : 1);
   return weights * (once + (six ? 29 : 12) * tiles) + tiles * (six ? 155 : 70) * (c_lanes + k_lanes);
 }
@@ -147,7 +171,7 @@ static inline double cnf_conv2d_cost(int points, ptrdiff_t r, int pass, double b
  * Forward, one image and eight count alike (the least product of both costs), unless one image would be half as slow again
  * as direct. In training, as gradients always are, eight images alone count (512 -> 512 at 4 x 4, 32 images: 3.7 and 1.7 ms). */
 static inline int cnf_conv2d_algorithm(const cnf_conv2d *s, int pass, int training, int wanted, int strict) {
-  const ptrdiff_t oh = pass == CNF_BACKWARD_INPUT ? s->h : s->oh, ow = pass == CNF_BACKWARD_INPUT ? s->w : s->ow;
+  const cnf_conv2d t = pass == CNF_BACKWARD_INPUT ? cnf_conv2d_turned(s) : *s;
   const ptrdiff_t cg = s->c / s->groups, kg = s->k / s->groups, r = s->kh;
   if (wanted == CNF_WINOGRAD) return strict ? CNF_WINOGRAD4 : CNF_WINOGRAD6;
   if (s->groups > 1 && s->groups == s->c) return CNF_DEPTHWISE;
@@ -155,22 +179,22 @@ static inline int cnf_conv2d_algorithm(const cnf_conv2d *s, int pass, int traini
   const ptrdiff_t least_channels = r == 5 ? 10 : 5; /* fewer are summed in lines or by taps, with no idle lanes */
   if (wanted == CNF_DIRECT || !cnf_winograd_fits(s, strict) || joined * (cg < kg ? cg : kg) < least_channels)
     return CNF_DIRECT;
-  double least = 0, direct = 0, pixels = (double)(oh * ow);
-  if (pass != CNF_BACKWARD_WEIGHT &&
-      (pass == CNF_FORWARD ? cg : kg) >= 48) /* what is padding is left out: see strips */
-    pixels = (double)(cnf_unpadded(s->oh, 1, -s->pt, r, 1, s->h) * cnf_unpadded(s->ow, 1, -s->pl, r, 1, s->w)) /
+  double least = 0, direct = 0, pixels = (double)(t.oh * t.ow);
+  /* what is padding is left out: see strips; in a gradient of weights, where that is much */
+  if (pass == CNF_BACKWARD_WEIGHT ? s->dh > 1 || s->dw > 1 : (pass == CNF_FORWARD ? cg : kg) >= 48)
+    pixels = (double)(cnf_unpadded(s->oh, 1, -s->pt, r, s->dh, s->h) * cnf_unpadded(s->ow, 1, -s->pl, r, s->dw, s->w)) /
              (double)(r * r);
   int best = CNF_DIRECT;
   for (int points = CNF_DIRECT; points <= (strict ? CNF_WINOGRAD4 : CNF_WINOGRAD6); points += 2) {
     if (points && points < r + 1) continue;
-    const int by_dy =
-        pass == CNF_BACKWARD_INPUT && cnf_winograd_adjoint(points, points + 1 - r, s->h, s->w, s->oh, s->ow);
-    const ptrdiff_t th = by_dy ? s->oh : oh, tw = by_dy ? s->ow : ow;
+    const int by_dy = pass == CNF_BACKWARD_INPUT && cnf_winograd_adjoint(&t, points);
+    const ptrdiff_t m = points + 1 - r, tiles = !points ? 0 : cnf_tiles(s, by_dy ? t.h : t.oh, by_dy ? t.w : t.ow, m);
     const ptrdiff_t times = points ? joined : 1;
     const double one =
-        !training ? cnf_conv2d_cost(points, r, pass, 1, th, tw, pixels, times * cg, times * kg) / (double)times : 1;
+        !training ? cnf_conv2d_cost(points, r, pass, 1, (double)tiles, pixels, times * cg, times * kg) / (double)times
+                  : 1;
     const double cost =
-        one * cnf_conv2d_cost(points, r, pass, 8, th, tw, pixels, times * cg, times * kg) / (double)times;
+        one * cnf_conv2d_cost(points, r, pass, 8, (double)tiles, pixels, times * cg, times * kg) / (double)times;
     if (points == CNF_DIRECT) direct = one, least = cost;
     if (one < 1.5 * direct && cost < least) best = points, least = cost;
   }
@@ -244,7 +268,7 @@ static inline void cnf_winograd_rows(cnf_conv2d_job *job, int workers) {
   const cnf_conv2d *s = &job->shape;
   const ptrdiff_t m = cnf_winograd_m(job);
   if (!job->adjoint) {
-    job->row_tasks = cnf_ceil_div(s->n * cnf_tiles(s->oh, s->ow, m), job->row_chunk);
+    job->row_tasks = cnf_ceil_div(s->n * cnf_tiles(s, s->oh, s->ow, m), job->row_chunk);
     return;
   }
   const ptrdiff_t th = cnf_ceil_div(s->h, m), tw = cnf_ceil_div(s->w, m),
@@ -262,8 +286,8 @@ static inline void cnf_winograd_plan(cnf_conv2d_job *job, size_t itemsize, int w
   const ptrdiff_t points = job->algorithm, m = cnf_winograd_m(job), positions = points * points, kc = CNF_KC,
                   lanes = 16;
   const ptrdiff_t cg = s->c / s->groups, kg = s->k / s->groups;
-  job->adjoint = job->transposed && cnf_winograd_adjoint(points, m, s->oh, s->ow, s->h, s->w);
-  const ptrdiff_t tiles = s->n * (job->adjoint ? cnf_tiles(s->h, s->w, m) : cnf_tiles(s->oh, s->ow, m));
+  job->adjoint = job->transposed && cnf_winograd_adjoint(s, points);
+  const ptrdiff_t tiles = s->n * (job->adjoint ? cnf_tiles(s, s->h, s->w, m) : cnf_tiles(s, s->oh, s->ow, m));
   const ptrdiff_t pieces = cnf_ceil_div(cg, kc), width = cnf_ceil_div(cg, pieces);
   const size_t packed = (size_t)(s->kh * s->kw) * 16 * 2 * lanes;
   job->splits = 1;
@@ -323,7 +347,7 @@ static inline void cnf_winograd_weight_plan(cnf_conv2d_job *job, size_t itemsize
   const cnf_conv2d *s = &job->shape;
   const ptrdiff_t positions = job->algorithm * job->algorithm, lanes = 16, most = 64, rows = CNF_WINOGRAD_SUM_TILES;
   const ptrdiff_t cg = s->c / s->groups, kg = s->k / s->groups;
-  const ptrdiff_t tiles = s->n * cnf_tiles(s->oh, s->ow, cnf_winograd_m(job));
+  const ptrdiff_t tiles = s->n * cnf_tiles(s, s->oh, s->ow, cnf_winograd_m(job));
   job->adjoint = 0;
   job->row_chunk = cnf_ceil_div(cnf_ceil_div(cg, cnf_ceil_div(cg, most)), lanes) * lanes;
   job->row_tasks = cnf_ceil_div(cg, job->row_chunk);
@@ -353,15 +377,6 @@ static inline ptrdiff_t cnf_winograd_tasks(const cnf_conv2d_job *job) {
   const ptrdiff_t groups = job->shape.groups, cg = job->shape.c / groups;
   if (!job->shared_bytes) return 0;
   return job->columns_first ? groups * cnf_ceil_div(cg, CNF_KC) * job->row_tasks : groups * cnf_ceil_div(cg, 16);
-}
-
-/* Backward to the input, stride 1, is the forward pass on dy with the kernel turned round: the same shape, seen from there. */
-static inline cnf_conv2d cnf_conv2d_turned(const cnf_conv2d *s) {
-  cnf_conv2d t = *s;
-  t.h = s->oh, t.w = s->ow, t.c = s->k;
-  t.oh = s->h, t.ow = s->w, t.k = s->c;
-  t.pt = (s->kh - 1) * s->dh - s->pt, t.pl = (s->kw - 1) * s->dw - s->pl;
-  return t;
 }
 
 static inline void cnf_conv2d_turn(cnf_conv2d_job *job) {

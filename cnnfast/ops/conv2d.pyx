@@ -51,9 +51,8 @@ cdef int _choose(cnf_conv2d_job *job, int which, bint training, str func, object
     cdef bint strict = precision == "strict"
     if wanted == CNF_WINOGRAD and not cnf_winograd_fits(&job.shape, strict):
         kernel = "3 x 3" if strict else "3 x 3 or 5 x 5"
-        raise ValueError(f"{func}: algorithm 'winograd' needs a {kernel} kernel, stride 1 and dilation 1, got a kernel of "
-                         f"{(job.shape.kh, job.shape.kw)}, stride {(job.shape.sh, job.shape.sw)}, "
-                         f"dilation {(job.shape.dh, job.shape.dw)}")
+        raise ValueError(f"{func}: algorithm 'winograd' needs a {kernel} kernel and stride 1, got a kernel of "
+                         f"{(job.shape.kh, job.shape.kw)} and stride {(job.shape.sh, job.shape.sw)}")
     job.algorithm = cnf_conv2d_algorithm(&job.shape, which, training, wanted, strict)
     return 0
 

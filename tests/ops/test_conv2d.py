@@ -279,6 +279,8 @@ WINOGRAD = [  # 3x3 and 5x5, stride 1
     Case((1, 19, 20, 40), (5, 5, 40, 64), padding="same", data_format="channels_first"),
     Case((1, 1, 1, 16), (5, 5, 16, 16), padding=2),
     Case((2, 22, 15, 24), (5, 5, 24, 40)),  # by the tiles of dy
+    Case((2, 22, 15, 24), (3, 3, 24, 40), 1, 2, 2),  # tiles between each other's pixels
+    Case((1, 9, 20, 16), (3, 3, 16, 16), 1, (40, 3), (40, 3)),  # and one a row
 ]
 WINOGRADS = [(3, "default"), (3, "strict"), (5, "default")]  # F(4x4, 3x3), F(2x2, 3x3), F(2x2, 5x5)
 
@@ -309,9 +311,13 @@ def test_winograd_random_shapes(isa, threads, dtype, data_format, kernel, precis
         groups = int(rng.choice([1, 1, 2, 3]))
         cin, cout = ugly_size(rng, 1, 70), ugly_size(rng, 1, 70)
         padding = tuple(map(tuple, rng.integers(0, 6, (2, 2)).tolist()))
-        size = [max(1, kernel - sum(p)) + ugly_size(rng, 1, 16) - 1 for p in padding]
+        dilation = tuple(rng.choice([1, 2, 3, 7], 2, p=[0.7, 0.1, 0.1, 0.1]).tolist())
+        size = [
+            max(1, (kernel - 1) * d + 1 - sum(p)) + ugly_size(rng, 1, 16) - 1
+            for p, d in zip(padding, dilation, strict=True)
+        ]
         x, weight = (int(rng.integers(1, 4)), *size, cin * groups), (kernel, kernel, cin, cout * groups)
-        case = Case(x, weight, 1, padding, 1, groups, data_format)
+        case = Case(x, weight, 1, padding, dilation, groups, data_format)
         check_exact(case, rng, dtype, algorithm="winograd", precision=precision, num_threads=threads)
 
 
@@ -367,7 +373,7 @@ def test_winograd_of_few_channels(isa, kernel, channels, fill, rng):
 @pytest.mark.parametrize("case", [*WINOGRAD, *SHAPES[::3]], ids=repr)
 def test_auto_is_one_of_the_algorithms(isa, case, rng):
     """The same one for any thread count; strict precision allows F(2x2, 3x3), the default those of 6 points too."""
-    kernel = case.hwio[0] if case.hwio[0] == case.hwio[1] and case.geometry[0] == 1 and case.geometry[2] == 1 else 0
+    kernel = case.hwio[0] if case.hwio[0] == case.hwio[1] and case.geometry[0] == 1 else 0
     data = case.data(lambda shape: rng.normal(size=shape).astype(np.float32))
     for name in ("forward", "input", "weight"):
         run = case.passes(ops, *data)[name]
@@ -437,7 +443,6 @@ def test_winograd_keeps_the_range_of_a_direct_sum(isa, kernel, rng):
     [
         dict(stride=2),
         dict(stride=(1, 2)),
-        dict(dilation=2),
         dict(weight=np.ones((3, 5, 2, 2), np.float32)),
         dict(weight=np.ones((4, 4, 2, 2), np.float32)),
         dict(weight=np.ones((5, 5, 2, 2), np.float32), precision="strict"),
@@ -447,7 +452,7 @@ def test_winograd_keeps_the_range_of_a_direct_sum(isa, kernel, rng):
 def test_winograd_where_it_cannot_be(options):
     arguments = dict(x=np.ones((1, 9, 9, 2), np.float32), weight=np.ones((3, 3, 2, 2), np.float32)) | options
     kernel = "3 x 3" if "precision" in options else "3 x 3 or 5 x 5"
-    with pytest.raises(ValueError, match=f"conv2d: algorithm 'winograd' needs a {kernel} kernel, stride 1 and dilation 1, got"):
+    with pytest.raises(ValueError, match=f"conv2d: algorithm 'winograd' needs a {kernel} kernel and stride 1, got"):
         ops.conv2d(**arguments, algorithm="winograd")
 
 
@@ -527,20 +532,20 @@ def test_large_results_have_the_bits_of_small_ones(isa, case, rng):
 
 
 @pytest.mark.parametrize("kernel, precision", WINOGRADS)
-@pytest.mark.parametrize("size, padding", [((13, 11), 1), ((22, 10), 0)])
-def test_winograd_has_the_same_bits_whatever_is_shared(isa, size, padding, kernel, precision, rng):
+@pytest.mark.parametrize("size, geometry", [((13, 11), (1, 1, 1)), ((22, 10), (1, 0, 1)), ((13, 14), (1, 2, 2))])
+def test_winograd_has_the_same_bits_whatever_is_shared(isa, size, geometry, kernel, precision, rng):
     """Few tiles are transformed by all or for all, the weights of more by all, those of many for all; bands of an image whose
     results overlap; one tile not finite."""
-    case = Case((40, *size, 40), (kernel, kernel, 40, 35), padding=padding)
+    case = Case((40, *size, 40), (kernel, kernel, 40, 35), *geometry)
     x, weight, bias, dy = case.data(lambda shape: rng.normal(size=shape).astype(np.float32))
     x[0, 5, 6, 7] = dy[0, 6, 5, 4] = np.inf
     options = dict(algorithm="winograd", precision=precision)
     y, dx = (case.passes(ops, x, weight, bias, dy)[name](**options) for name in ("forward", "input"))
     for (start, stop), threads in itertools.product([(0, 1), (39, 40), (0, 3), (0, 40)], (1, 2, 3, 5)):
-        few = ops.conv2d(x[start:stop], weight, bias, 1, padding, num_threads=threads, **options)
+        few = ops.conv2d(x[start:stop], weight, bias, *geometry, num_threads=threads, **options)
         assert_same_bits(few, y[start:stop])
         shape = (stop - start, *x.shape[1:])
-        few = ops.conv2d_backward_input(dy[start:stop], weight, shape, 1, padding, num_threads=threads, **options)
+        few = ops.conv2d_backward_input(dy[start:stop], weight, shape, *geometry, num_threads=threads, **options)
         assert_same_bits(few, dx[start:stop])
 
 
@@ -646,9 +651,9 @@ def test_out_overlapping_an_input(isa, data_format, dtype, rng):
 
 @pytest.mark.parametrize("algorithm", ["direct", "winograd", "auto"])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("kernel", [3, 5])
-def test_non_finite_values_reach_the_windows_that_hold_them(isa, kernel, algorithm, value, rng):
-    case = Case((2, 17, 18, 16), (kernel, kernel, 16, 20), 1, 1)
+@pytest.mark.parametrize("kernel, dilation", [(3, 1), (5, 1), (3, 2)])
+def test_non_finite_values_reach_the_windows_that_hold_them(isa, kernel, dilation, algorithm, value, rng):
+    case = Case((2, 17, 18, 16), (kernel, kernel, 16, 20), 1, 1, dilation)
     x, weight, bias, dy = case.data(lambda shape: rng.normal(size=shape).astype(np.float32))
     x[1, 9, 17, 3], dy[0, 0, 5, 2] = value, value
     for name, run in case.passes(ops, x, weight, bias, dy).items():
@@ -675,6 +680,7 @@ def test_non_finite_values_reach_the_windows_that_hold_them(isa, kernel, algorit
         (Case((1, 14, 14, 16), (3, 3, 16, 16), 1, 1), "direct"),
         (Case((1, 14, 14, 16), (3, 3, 16, 16), 1, 1), "winograd"),
         (Case((1, 14, 14, 16), (5, 5, 16, 16), 1, 2), "winograd"),
+        (Case((1, 14, 14, 16), (3, 3, 16, 16), 1, 2, (2, 3)), "winograd"),
         (Case((1, 14, 14, 16), (3, 3, 1, 16), 1, 1, 1, 16), "auto"),
         (Case((1, 14, 14, 3), (3, 3, 3, 33), 1, 1), "direct"),  # few channels, few filters, either way
         (Case((1, 14, 14, 33), (3, 3, 33, 3), 1, 1), "direct"),
@@ -756,6 +762,7 @@ FINISHED = [  # direct over several cuts, thin, Winograd of all sizes, depthwise
     (Case((1, 13, 13, 40), (3, 3, 40, 33), 1, 1), {"algorithm": "winograd"}),
     (Case((1, 9, 9, 8), (3, 3, 8, 8), 1, 1), {"algorithm": "winograd", "precision": "strict"}),
     (Case((1, 11, 13, 40), (5, 5, 40, 33), 1, 1), {"algorithm": "winograd"}),
+    (Case((1, 13, 15, 40), (3, 3, 40, 33), 1, 2, 2), {"algorithm": "winograd"}),
     (Case((2, 11, 9, 37), (3, 3, 1, 37), 1, 1, 1, 37), {}),
     (Case((1, 6, 5, 24), (1, 1, 12, 40), 1, 0, 1, 2), {}),
     (Case((1, 8, 26, 60), (5, 5, 30, 24), 1, 1, 1, 2), {}),
