@@ -35,7 +35,7 @@ typedef struct cnf_conv2d_job { /* one convolution pass; see conv2d.inc for who 
   ptrdiff_t columns_first; /* Winograd: see wg_columns */
   ptrdiff_t transposed;    /* backward_input as a forward pass on dy: w is read turned round, channels swapped */
   ptrdiff_t adjoint;       /* Winograd backward_input: by the tiles of dy, see wg_adjoint */
-  ptrdiff_t joined;        /* groups of the caller that are one of `shape`, see cnf_groups_joined */
+  ptrdiff_t joined;        /* backward_weight: groups of the caller that are one of `shape`, see cnf_groups_joined */
   ptrdiff_t row_chunk, col_chunk; /* how the product is cut into tasks: strip rows, output columns */
   ptrdiff_t row_tasks, col_tasks, splits, tasks;
   void *shared;  /* workspace common to all workers */
@@ -69,9 +69,9 @@ static inline ptrdiff_t cnf_most_rows(ptrdiff_t rows, ptrdiff_t shares, int work
   return most < 14 ? 14 : most < CNF_TALL_ROWS ? most : CNF_TALL_ROWS;
 }
 
-enum { CNF_AUTO = -1, CNF_DIRECT = 0, CNF_WINOGRAD = 1 };         /* what a caller may want */
-enum { CNF_WINOGRAD4 = 4, CNF_WINOGRAD6 = 6, CNF_DEPTHWISE = 8 }; /* what else the predicate may choose */
-enum { CNF_LINES = 16, CNF_THIN, CNF_PLANAR };                    /* how a direct pass may be planned: see lines.inc */
+enum { CNF_AUTO = -1, CNF_DIRECT = 0, CNF_WINOGRAD = 1 };                      /* what a caller may want */
+enum { CNF_WINOGRAD4 = 4, CNF_WINOGRAD6 = 6, CNF_DEPTHWISE = 8, CNF_GROUPED }; /* what else the predicate may choose */
+enum { CNF_LINES = 16, CNF_THIN, CNF_PLANAR }; /* how a direct pass may be planned: see lines.inc */
 
 /* Whether Winograd is possible: F(m x m, r x r) for kernels of r = 3, with 4 or 6 points a direction, and of r = 5, with 6. */
 static inline int cnf_winograd_fits(const cnf_conv2d *s, int strict) {
@@ -87,15 +87,19 @@ static inline void cnf_inside(ptrdiff_t count, ptrdiff_t s, ptrdiff_t p, ptrdiff
   *b = room < 0 ? 0 : room / s + 1 < count ? room / s + 1 : count;
 }
 
-/* Narrow groups that are done side by side as one, as many as fill 16 channels and filters: the weights from one to another are
- * zeros. By Winograd, for it sums again what an infinite number made a NaN of beside its group (4 -> 4 in 32 groups at 56 x 56,
- * eight images: 13.6 ms directly, group by group, and 2.1), and in gradients of weights, where every pair of channels is a sum
- * of its own (with stride 2: 2.7 and 0.7 ms). */
+/* Narrow groups whose gradients of weights are made side by side as those of one, as many as fill 16 channels and filters: every
+ * pair of channels is a sum of its own, and those from one group to another are dropped (4 -> 4 in 32 groups at 56 x 56, stride 2,
+ * eight images: 2.7 and 0.7 ms). */
 static inline ptrdiff_t cnf_groups_joined(const cnf_conv2d *s) {
   const ptrdiff_t c = s->c / s->groups, k = s->k / s->groups;
   ptrdiff_t count = 16 / (c > k ? c : k);
   while (count > 1 && s->groups % count) count--;
   return count > 1 ? count : 1;
+}
+
+/* Whether groups are so narrow that a vector holds several (grouped.inc). */
+static inline int cnf_grouped_fits(const cnf_conv2d *s) {
+  return s->groups > 1 && s->c <= 8 * s->groups && s->k <= 8 * s->groups;
 }
 
 /* Pairs of one of `count` windows and one of its taps that do not lie in the padding: of one axis, tap t of window o is at
@@ -175,7 +179,8 @@ static inline int cnf_conv2d_algorithm(const cnf_conv2d *s, int pass, int traini
   const ptrdiff_t cg = s->c / s->groups, kg = s->k / s->groups, r = s->kh;
   if (wanted == CNF_WINOGRAD) return strict ? CNF_WINOGRAD4 : CNF_WINOGRAD6;
   if (s->groups > 1 && s->groups == s->c) return CNF_DEPTHWISE;
-  const ptrdiff_t joined = cnf_groups_joined(s);
+  if (pass != CNF_BACKWARD_WEIGHT && cnf_grouped_fits(s)) return CNF_GROUPED;
+  const ptrdiff_t joined = pass == CNF_BACKWARD_WEIGHT ? cnf_groups_joined(s) : 1;
   const ptrdiff_t least_channels = r == 5 ? 10 : 5; /* fewer are summed in lines or by taps, with no idle lanes */
   if (wanted == CNF_DIRECT || !cnf_winograd_fits(s, strict) || joined * (cg < kg ? cg : kg) < least_channels)
     return CNF_DIRECT;
@@ -280,7 +285,7 @@ static inline void cnf_winograd_rows(cnf_conv2d_job *job, int workers) {
 }
 
 /* Winograd's cut: blocks of tiles x shares of the columns over a shared U, or, if that moves less through memory, chunks of
- * columns over a V that is shared or made by each task. What is shared is a job of its own (cnf_winograd_tasks). */
+ * columns over a V that is shared or made by each task. What is shared is a job of its own (cnf_conv2d_shares). */
 static inline void cnf_winograd_plan(cnf_conv2d_job *job, size_t itemsize, int workers) {
   const cnf_conv2d *s = &job->shape;
   const ptrdiff_t points = job->algorithm, m = cnf_winograd_m(job), positions = points * points, kc = CNF_KC,
@@ -373,8 +378,10 @@ static inline void cnf_winograd_weight_plan(cnf_conv2d_job *job, size_t itemsize
                       itemsize);
 }
 
-static inline ptrdiff_t cnf_winograd_tasks(const cnf_conv2d_job *job) {
+/* Tasks of the job, if any, that makes what all workers share. */
+static inline ptrdiff_t cnf_conv2d_shares(const cnf_conv2d_job *job) {
   const ptrdiff_t groups = job->shape.groups, cg = job->shape.c / groups;
+  if (job->algorithm == CNF_GROUPED) return job->segment;
   if (!job->shared_bytes) return 0;
   return job->columns_first ? groups * cnf_ceil_div(cg, CNF_KC) * job->row_tasks : groups * cnf_ceil_div(cg, 16);
 }
@@ -385,9 +392,36 @@ static inline void cnf_conv2d_turn(cnf_conv2d_job *job) {
 }
 
 /* The kernels that walk down the map in strips. No window is outside the map, left or right. */
-static inline int cnf_depthwise_walks(const cnf_conv2d *s) {
+static inline int cnf_depthwise_walks(const cnf_conv2d *s, size_t itemsize) {
   const int usual = s->kh == s->kw && s->sh == s->sw && s->sh <= 2 && s->dh == 1 && s->dw == 1;
-  return usual && (s->kh == 3 || s->kh == 5) && s->pl < s->kw && (s->ow - 1) * s->sw - s->pl < s->w;
+  return usual && (s->kh == 3 || (s->kh == 5 && itemsize == 4)) && s->pl < s->kw && (s->ow - 1) * s->sw - s->pl < s->w;
+}
+
+/* Groups that a vector holds, or 0: a vector lies in a group. float64 is there to check by: little code. */
+static inline ptrdiff_t cnf_grouped_side(const cnf_conv2d *s, ptrdiff_t lanes, size_t itemsize) {
+  return itemsize == 8 || lanes < 8 ? 0 : lanes * s->groups / (s->c > s->k ? s->c : s->k);
+}
+
+/* Lines of results x vectors of groups, in as many tasks as keep all workers busy. */
+static inline void cnf_grouped_plan(cnf_conv2d_job *job, int pass, size_t itemsize, ptrdiff_t lanes, int workers) {
+  const cnf_conv2d *s = &job->shape;
+  const int back = pass == CNF_BACKWARD_INPUT;
+  const ptrdiff_t terms = (back ? s->k : s->c) / s->groups, filters = (back ? s->c : s->k) / s->groups;
+  const ptrdiff_t side = cnf_grouped_side(s, lanes, itemsize), rows = s->n * (back ? s->h : s->oh);
+  const ptrdiff_t wanted = workers > 1 ? 4 * workers : 1;
+  const ptrdiff_t fit = 131072 / ((ptrdiff_t)itemsize * (s->w * s->c + s->ow * s->k));
+  job->transposed = back;
+  job->segment = side ? cnf_ceil_div(s->groups, side) : s->groups * cnf_ceil_div(filters, lanes);
+  job->row_chunk = cnf_even_chunk(rows, fit < 1 ? 1 : fit, workers);
+  if (job->row_chunk * wanted > rows) job->row_chunk = cnf_ceil_div(rows, wanted);
+  job->row_tasks = cnf_ceil_div(rows, job->row_chunk);
+  const ptrdiff_t parts = cnf_ceil_div(wanted, job->row_tasks), blocks = cnf_ceil_div(job->segment, 4);
+  job->col_chunk = cnf_ceil_div(blocks, parts < blocks ? parts : blocks) * 4;
+  job->col_tasks = cnf_ceil_div(job->segment, job->col_chunk);
+  job->tasks = job->row_tasks * job->col_tasks;
+  job->splits = 1;
+  job->scratch_bytes = 0;
+  job->shared_bytes = (size_t)(job->segment * s->kh * s->kw * terms * lanes) * itemsize;
 }
 
 /* Whether so many terms are one cut of a reduction, see view.inc. */

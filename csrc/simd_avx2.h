@@ -133,6 +133,7 @@ INLINE double cnf_hmax_f64(__m256d a) {
 #define v_eq_bytes(b, t) _mm256_castsi256_ps(_mm256_cvtepi8_epi32(_mm_cmpeq_epi8(b, _mm_set1_epi8((char)(t)))))
 #define v_load_i32_n(p, n) _mm256_cvtepi32_ps(_mm256_maskload_epi32(p, CNF_MASK(n)))
 #define v_store_i32_n(p, n, a) _mm256_maskstore_epi32(p, CNF_MASK(n), CNF_INT(a))
+#define v_permute(a, table) _mm256_permutevar8x32_ps(a, _mm256_loadu_si256((const __m256i *)(table)))
 #define v_pick(a, b, table) cnf_pick_f32(a, b, table)
 #define v_exp2i(a) cnf_exp2i_f32(a)
 #define v_first(a) _mm256_cvtss_f32(a)

@@ -23,6 +23,7 @@ INLINE void cnf_store_words512(uint32_t *p, __m512i a, __m512i b, __m512i c, __m
 #define v_eq_bytes(b, t) _mm_cmpeq_epi8_mask(b, _mm_set1_epi8((char)(t)))
 #define v_load_i32_n(p, n) _mm512_cvtepi32_ps(_mm512_maskz_loadu_epi32(CNF_MASK(n), p))
 #define v_store_i32_n(p, n, a) _mm512_mask_storeu_epi32(p, CNF_MASK(n), _mm512_cvtps_epi32(a))
+#define v_permute(a, table) _mm512_permutexvar_ps(_mm512_loadu_si512(table), a)
 #define v_pick(a, b, table) _mm512_permutex2var_ps(a, _mm512_loadu_si512(table), b)
 #define v_nle(a, b) _mm512_cmp_ps_mask(a, b, _CMP_NLE_UQ)
 #define I(op) _mm512_##op##_ps

@@ -79,6 +79,7 @@
 #undef v_min
 #undef v_mul
 #undef v_nle
+#undef v_permute
 #undef v_pick
 #undef v_round
 #undef v_select

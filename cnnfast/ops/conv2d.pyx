@@ -11,11 +11,11 @@ from cnnfast.ops.check cimport (
 from cnnfast.ops.columns cimport column_sums
 from cnnfast.ops.copy cimport copied
 from cnnfast.ops.cpu cimport (
-    CNF_AUTO, CNF_BACKWARD_INPUT, CNF_BACKWARD_WEIGHT, CNF_DEPTHWISE, CNF_DIRECT, CNF_FORWARD, CNF_LINEAR, CNF_RELU,
-    CNF_SIGMOID, CNF_SUM_CHUNK, CNF_WINOGRAD, CNF_WINOGRAD4, CNF_WINOGRAD6, cnf_conv2d, cnf_conv2d_algorithm, cnf_conv2d_few,
-    cnf_conv2d_few_plan, cnf_conv2d_job, cnf_conv2d_plan, cnf_conv2d_turn, cnf_conv2d_turns, cnf_depthwise_plan,
-    cnf_elementwise, cnf_groups_joined, cnf_kernel, cnf_kernels, cnf_winograd_fits, cnf_winograd_plan, cnf_winograd_tasks,
-    cnf_winograd_weight_plan, kernels
+    CNF_AUTO, CNF_BACKWARD_INPUT, CNF_BACKWARD_WEIGHT, CNF_DEPTHWISE, CNF_DIRECT, CNF_FORWARD, CNF_GROUPED, CNF_LINEAR,
+    CNF_RELU, CNF_SIGMOID, CNF_SUM_CHUNK, CNF_WINOGRAD, cnf_conv2d, cnf_conv2d_algorithm, cnf_conv2d_few,
+    cnf_conv2d_few_plan, cnf_conv2d_job, cnf_conv2d_plan, cnf_conv2d_shares, cnf_conv2d_turn, cnf_conv2d_turns,
+    cnf_depthwise_plan, cnf_elementwise, cnf_grouped_plan, cnf_groups_joined, cnf_kernel, cnf_kernels, cnf_winograd_fits,
+    cnf_winograd_plan, cnf_winograd_weight_plan, kernels
 )
 from cnnfast.ops.memory cimport Block, block
 from cnnfast.ops.threads cimport run, thread_count, unrepeatable
@@ -120,25 +120,20 @@ cdef int perform(cnf_conv2d_job *job, int which, int typenum, str func, object n
     cdef int most = thread_count(num_threads, 1 << 30, work, func)
     cdef cnf_kernel *kernel
     cdef cnf_kernel *transform = NULL
-    cdef bint turns, fits
-    cdef Py_ssize_t sums, shares, times = 1, pieces, taps = s.kh * s.kw
+    cdef bint turns
+    cdef Py_ssize_t sums, shares = 0, times = 1, pieces, taps = s.kh * s.kw
     cdef cnf_elementwise many
     cdef cnf_conv2d_job groups
     cdef Block several
     job.transposed = job.ahead = 0
     job.before, job.pool, job.sums = NULL, NULL, NULL
-    fits = which == CNF_BACKWARD_WEIGHT or job.algorithm == CNF_WINOGRAD4 or job.algorithm == CNF_WINOGRAD6
-    job.joined = cnf_groups_joined(s) if fits and job.algorithm != CNF_DEPTHWISE else 1
+    job.joined = cnf_groups_joined(s) if which == CNF_BACKWARD_WEIGHT and job.algorithm != CNF_DEPTHWISE else 1
     if job.joined > 1:
         several = block(<size_t>(taps * (s.c // s.groups) * job.joined * s.k) * itemsize)
         memset(&groups, 0, sizeof(groups))
         groups.shape, groups.joined = job.shape, job.joined
-        if which == CNF_BACKWARD_WEIGHT:
-            groups.x, groups.y = several.data, job.y
-            job.y = several.data
-        else:
-            groups.x, groups.y = job.w, several.data
-            job.w = several.data
+        groups.x, groups.y = several.data, job.y
+        job.y = several.data
         s.groups //= job.joined
     turns = job.algorithm == CNF_DIRECT and which == CNF_BACKWARD_INPUT and cnf_conv2d_turns(s, table.lanes)
     if job.algorithm == CNF_DIRECT and which == CNF_BACKWARD_INPUT and not turns and cnf_conv2d_few(s):
@@ -154,6 +149,9 @@ cdef int perform(cnf_conv2d_job *job, int which, int typenum, str func, object n
             kernel = table.conv2d_backward_input_direct
         else:
             kernel = table.conv2d_backward_weight_direct
+    elif job.algorithm == CNF_GROUPED:
+        cnf_grouped_plan(job, which, itemsize, table.lanes, most)
+        kernel, transform = table.conv2d_grouped, table.grouped_pack
     elif job.algorithm == CNF_DEPTHWISE:
         times = s.k // s.c
         if times > 1:  # several filters a channel: as many channels, of equal pixels
@@ -183,7 +181,8 @@ cdef int perform(cnf_conv2d_job *job, int which, int typenum, str func, object n
         cnf_winograd_plan(job, itemsize, most)
         kernel, transform = table.winograd, table.winograd_share
     cdef int workers = most
-    shares = cnf_winograd_tasks(job) if transform != NULL else 0
+    if transform != NULL:
+        shares = cnf_conv2d_shares(job)
     most = <int>min(<Py_ssize_t>most, max(job.tasks, shares))
     cdef Block shared, scratch = block(job.scratch_bytes * most)
     job.scratch = scratch.data
@@ -194,15 +193,13 @@ cdef int perform(cnf_conv2d_job *job, int which, int typenum, str func, object n
         pieces = (many.n + CNF_SUM_CHUNK - 1) // CNF_SUM_CHUNK if times > 1 else 0
         if times > 1 and which != CNF_BACKWARD_INPUT:
             run(table.depthwise_repeat, &many, pieces, <int>min(<Py_ssize_t>workers, pieces))
-        if job.joined > 1 and which != CNF_BACKWARD_WEIGHT:
-            run(table.groups_join, &groups, taps, <int>min(<Py_ssize_t>workers, taps))
         if shares:
             run(transform, job, shares, <int>min(<Py_ssize_t>most, shares))
         run(kernel, job, job.tasks, <int>min(<Py_ssize_t>most, job.tasks))
         if which == CNF_BACKWARD_WEIGHT and job.splits > 1:
             sums = (s.kh * s.kw * (s.c // s.groups) * s.k + CNF_SUM_CHUNK - 1) // CNF_SUM_CHUNK
             run(table.conv2d_backward_weight_sum, job, sums, <int>min(<Py_ssize_t>most, sums))
-        if job.joined > 1 and which == CNF_BACKWARD_WEIGHT:
+        if job.joined > 1:
             run(table.groups_part, &groups, taps, <int>min(<Py_ssize_t>workers, taps))
         if times > 1 and which == CNF_BACKWARD_INPUT:
             run(table.depthwise_sum, &many, pieces, <int>min(<Py_ssize_t>workers, pieces))

@@ -69,9 +69,10 @@ cdef extern from "cnf.h" nogil:
         cnf_kernel *conv2d_backward_input_few
         cnf_kernel *conv2d_backward_weight_direct
         cnf_kernel *conv2d_backward_weight_sum
+        cnf_kernel *conv2d_grouped
+        cnf_kernel *grouped_pack
         cnf_kernel *winograd_share
         cnf_kernel *winograd
-        cnf_kernel *groups_join
         cnf_kernel *groups_part
         cnf_kernel *winograd_backward_weight
         cnf_kernel *depthwise
@@ -286,6 +287,7 @@ cdef extern from "cnf.h" nogil:
         CNF_WINOGRAD4
         CNF_WINOGRAD6
         CNF_DEPTHWISE
+        CNF_GROUPED
         CNF_LINES
         CNF_PLANAR
 
@@ -300,10 +302,11 @@ cdef extern from "cnf.h" nogil:
     void cnf_winograd_plan(cnf_conv2d_job *job, size_t itemsize, int workers)
     void cnf_winograd_weight_plan(cnf_conv2d_job *job, size_t itemsize, int workers)
     void cnf_depthwise_plan(cnf_conv2d_job *job, int which, size_t itemsize)
+    void cnf_grouped_plan(cnf_conv2d_job *job, int which, size_t itemsize, ptrdiff_t lanes, int workers)
     ptrdiff_t cnf_groups_joined(const cnf_conv2d *s)
-    ptrdiff_t cnf_winograd_tasks(const cnf_conv2d_job *job)
+    ptrdiff_t cnf_conv2d_shares(const cnf_conv2d_job *job)
     void cnf_conv2d_turn(cnf_conv2d_job *job)
-    bint cnf_depthwise_walks(const cnf_conv2d *s)
+    bint cnf_depthwise_walks(const cnf_conv2d *s, size_t itemsize)
     bint cnf_stores_once(const cnf_conv2d_job *job, int which)
     bint cnf_conv2d_few(const cnf_conv2d *s)
     void cnf_conv2d_few_plan(cnf_conv2d_job *job, size_t itemsize, int workers)

@@ -228,7 +228,7 @@ cdef class Tape:
         for i in range(self.roll.count):
             self._finish_conv(i, table, itemsize)
         for i in range(self.roll.count):
-            self._feed_conv(i, table)
+            self._feed_conv(i, table, itemsize)
         for i in range(self.roll.count):
             self._go_back(i, table)
         for i in range(self.roll.count):
@@ -433,7 +433,7 @@ cdef class Tape:
         return i >= 0 and self.roll.entries[i].kernel == kernel
 
     cdef bint _convolves(self, Py_ssize_t i, const cnf_kernels *table) noexcept:
-        return self._is(i, table.conv2d_direct) or self._is(i, table.winograd)
+        return self._is(i, table.conv2d_direct) or self._is(i, table.conv2d_grouped) or self._is(i, table.winograd)
 
     cdef bint _dies(self, const void *p, Py_ssize_t last):
         """Whether no job after `last` has to do with the block at `p` before it is given back."""
@@ -579,13 +579,15 @@ cdef class Tape:
         cdef cnf_conv2d_job *conv = <cnf_conv2d_job *>self.roll.entries[i].job
         cdef cnf_norm *norm
         cdef Py_ssize_t tile, j, channels
+        cdef bint back
         if not (self._convolves(i, table) or self._is(i, table.depthwise) or self._is(i, table.conv2d_backward_input_direct)):
             return 0
         tile = self._next(i)
         j = self._next(tile) if self._is(tile, table.batch_norm_tile) else -1
         if self._is(j, table.batch_norm) and conv.activation == CNF_LINEAR and conv.residual == NULL and conv.scale == NULL:
             norm = <cnf_norm *>self.roll.entries[j].job
-            channels = conv.shape.c if kernel == table.conv2d_backward_input_direct else conv.shape.k
+            back = kernel == table.conv2d_backward_input_direct or kernel == table.conv2d_grouped and conv.transposed
+            channels = conv.shape.c if back else conv.shape.k
             if norm.channels != channels:
                 return 0  # a layer between them sees the same memory in another shape
             if norm.x == conv.y and self._dies(conv.y, j) and (<cnf_norm *>self.roll.entries[tile].job).tiled == norm.tiled:
@@ -603,14 +605,14 @@ cdef class Tape:
             pass
         return 0
 
-    cdef int _feed_conv(self, Py_ssize_t i, const cnf_kernels *table) except -1:
+    cdef int _feed_conv(self, Py_ssize_t i, const cnf_kernels *table, size_t itemsize) except -1:
         """A depthwise convolution and the 1x1 convolution after it, whose strips it makes: 32 channels to 64 at 112 x 112, 16
         images, 8.0 -> 6.7 ms."""
         cdef cnf_conv2d_job *first = <cnf_conv2d_job *>self.roll.entries[i].job
         cdef cnf_conv2d_job *conv
         cdef Py_ssize_t j = self._next(i)
         if not self._is(i, table.depthwise) or first.transposed or first.residual != NULL \
-                or not cnf_depthwise_walks(&first.shape) or first.shape.sh * first.shape.sw != 1:
+                or not cnf_depthwise_walks(&first.shape, itemsize) or first.shape.sh * first.shape.sw != 1:
             return 0  # strided, the pixels of a strip come in faster than the prefetcher follows
         if self._is(j, table.batch_norm_tile):
             j = self._next(j)

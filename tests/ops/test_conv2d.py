@@ -321,22 +321,48 @@ def test_winograd_random_shapes(isa, threads, dtype, data_format, kernel, precis
         check_exact(case, rng, dtype, algorithm="winograd", precision=precision, num_threads=threads)
 
 
+NARROW = [(32, 4, 4), (8, 2, 6), (6, 5, 3), (9, 3, 1), (4, 8, 7), (5, 8, 8), (17, 1, 2), (3, 2, 2)]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("groups, cin, cout", NARROW)
+def test_narrow_groups(isa, threads, groups, cin, cout, dtype, rng):
+    """Several fill a vector; what is not finite stays in its own. Lines longer and shorter than a register tile, taps beyond
+    either edge, phases of a stride that no tap reaches."""
+    for size, kernel, *geometry in (
+        ((12, 19), (3, 3), 1, 1),
+        ((3, 5), (5, 5), 1, 2),
+        ((9, 23), (3, 4), 2, ((0, 1), (2, 1))),
+        ((11, 17), (2, 3), (1, 3), 0, (2, 1)),
+        ((8, 9), (1, 1), (3, 2)),
+    ):
+        case = Case((2, *size, groups * cin), (*kernel, cin, groups * cout), *geometry, groups=groups)
+        check_exact(case, rng, dtype, num_threads=threads)
+        x, weight, bias, dy = case.data(lambda shape: integers(rng, shape, dtype))
+        x[0, 1, 2, -1], dy[1, 0, 1, 0], weight[0, 0, 0, cout // 2] = np.inf, np.nan, -np.inf
+        for name in ("forward", "input"):
+            with np.errstate(invalid="ignore"):
+                expected = case.passes(ref, x, weight, bias, dy)[name]()
+            y, finite = case.passes(ops, x, weight, bias, dy)[name](num_threads=threads), np.isfinite(expected)
+            assert not finite.all()
+            np.testing.assert_array_equal(y, expected.astype(dtype))
+
+
 @pytest.mark.parametrize("kernel, precision", WINOGRADS)
-@pytest.mark.parametrize("groups, cin, cout", [(32, 4, 4), (8, 2, 6), (6, 5, 3), (9, 3, 1), (7, 1, 1), (4, 8, 7)])
-def test_winograd_of_narrow_groups(isa, threads, groups, cin, cout, kernel, precision, rng):
-    """Several are done as one, the weights between them zeros; what is not finite stays in its own."""
+@pytest.mark.parametrize("groups, cin, cout", NARROW)
+def test_gradient_of_narrow_groups(isa, threads, groups, cin, cout, kernel, precision, rng):
+    """Several groups' are made as one's; what is not finite stays in its own."""
     case = Case((2, 12, 9, groups * cin), (kernel, kernel, cin, groups * cout), 1, 1, 1, groups)
     options = dict(algorithm="winograd", precision=precision, num_threads=threads)
     check_exact(case, rng, np.float32, **options)
     x, weight, bias, dy = case.data(lambda shape: rng.normal(size=shape).astype(np.float32))
-    x[0, 4, 4, cin], dy[1, 3, 0, cout], weight[1, 0, 0, 0] = np.inf, np.nan, -np.inf
-    for name in ("forward", "input", "weight"):
-        with np.errstate(invalid="ignore"):
-            expected = case.passes(ref, x, weight, bias, dy)[name]()
-        y, finite = case.passes(ops, x, weight, bias, dy)[name](**options), np.isfinite(expected)
-        assert 0 < (~finite).sum() < expected.size
-        np.testing.assert_array_equal(np.isfinite(y), finite)
-        np.testing.assert_array_equal(y[~finite], expected[~finite].astype(np.float32))
+    x[0, 4, 4, cin], dy[1, 3, 0, cout] = np.inf, np.nan
+    with np.errstate(invalid="ignore"):
+        expected = case.passes(ref, x, weight, bias, dy)["weight"]()
+    y, finite = case.passes(ops, x, weight, bias, dy)["weight"](**options), np.isfinite(expected)
+    assert 0 < (~finite).sum() < expected.size
+    np.testing.assert_array_equal(np.isfinite(y), finite)
+    np.testing.assert_array_equal(y[~finite], expected[~finite].astype(np.float32))
 
 
 @pytest.mark.parametrize("filters", range(1, 9))
@@ -463,6 +489,7 @@ BITS = [
     Case((20, 12, 12, 3), (5, 5, 3, 16), stride=2, padding=2),
     Case((3, 7, 7, 120), (1, 1, 120, 70)),
     Case((10, 9, 9, 24), (3, 3, 1, 24), padding=1, groups=24),
+    Case((10, 9, 9, 24), (3, 3, 4, 36), stride=2, padding=1, groups=6),
     Case((3, 21, 17, 73), (3, 3, 1, 73), stride=2, padding=1, groups=73),  # several blocks of rows and of channels
     Case((3, 30, 15, 70), (5, 5, 1, 70), padding=2, groups=70),
     Case((5, 9, 9, 12), (3, 3, 6, 8), padding=1, groups=2, data_format="channels_first"),
@@ -765,6 +792,7 @@ FINISHED = [  # direct over several cuts, thin, Winograd of all sizes, depthwise
     (Case((1, 13, 15, 40), (3, 3, 40, 33), 1, 2, 2), {"algorithm": "winograd"}),
     (Case((2, 11, 9, 37), (3, 3, 1, 37), 1, 1, 1, 37), {}),
     (Case((1, 6, 5, 24), (1, 1, 12, 40), 1, 0, 1, 2), {}),
+    (Case((2, 9, 13, 24), (3, 3, 4, 36), 2, 1, 1, 6), {}),
     (Case((1, 8, 26, 60), (5, 5, 30, 24), 1, 1, 1, 2), {}),
 ]
 

@@ -88,7 +88,8 @@ def calls(rng, dtype):
         yield "conv2d_backward_input", (dy, weight, x.shape, 1, 1), winograd
         yield "conv2d_backward_weight", (x, dy, weight.shape, 1, 1), winograd
     narrow = integers(rng, (3, 3, 2, 6), dtype)  # three groups of 2 channels
-    yield "conv2d", (x, narrow, None, 1, 1, 1, 3), dict(algorithm="winograd")
+    yield "conv2d", (x, narrow, None, 1, 1, 1, 3), {}
+    yield "conv2d_backward_input", (x, narrow, x.shape, 1, 1, 1, 3), {}
     yield "conv2d_backward_weight", (x, x, narrow.shape, 1, 1, 1, 3), dict(algorithm="winograd")
     five = integers(rng, (5, 5, *weight.shape[2:]), dtype)
     yield "conv2d", (x, five, bias, 1, 2), dict(algorithm="winograd")
