@@ -35,7 +35,6 @@ typedef struct cnf_conv2d_job { /* one convolution pass; see conv2d.inc for who 
   ptrdiff_t columns_first; /* Winograd: see wg_columns */
   ptrdiff_t transposed;    /* backward_input as a forward pass on dy: w is read turned round, channels swapped */
   ptrdiff_t adjoint;       /* Winograd backward_input: by the tiles of dy, see wg_adjoint */
-  ptrdiff_t joined;        /* backward_weight: groups of the caller that are one of `shape`, see cnf_groups_joined */
   ptrdiff_t row_chunk, col_chunk; /* how the product is cut into tasks: strip rows, output columns */
   ptrdiff_t row_tasks, col_tasks, splits, tasks;
   void *shared;  /* workspace common to all workers */
@@ -455,14 +454,14 @@ static inline void cnf_depthwise_plan(cnf_conv2d_job *job, int pass, size_t item
     job->tasks = cnf_ceil_div(rows, job->row_chunk);
     return;
   }
+  const ptrdiff_t products = rows * s->ow * cnf_ceil_div(s->c, 16) * s->kh * s->kw / 20000; /* in parts of 10 us */
   ptrdiff_t blocks;
   if (weight) {
     const ptrdiff_t least = cnf_ceil_div(rows, 256) > 8 ? cnf_ceil_div(rows, 256) : 8, fits = 262144 / line;
     job->ahead = rows * line + s->n * s->h * s->w * s->c * (ptrdiff_t)itemsize > 7 << 18;
     blocks = cnf_ceil_div(rows, (fits > least ? fits : least) * (job->ahead ? 2 : 1));
     /* little memory but many products: parts of 10 us for threads that the channels are too few for */
-    const ptrdiff_t products = rows * s->ow * cnf_ceil_div(s->c, 16) * s->kh * s->kw / 20000,
-                    few = cnf_ceil_div(16, parts < 1 ? 1 : parts), more = products < few ? products : few;
+    const ptrdiff_t few = cnf_ceil_div(16, parts < 1 ? 1 : parts), more = products < few ? products : few;
     if (blocks < more) blocks = more < rows ? more : rows;
     job->splits = blocks;
     job->row_chunk = cnf_ceil_div(rows, job->splits);
@@ -482,8 +481,8 @@ static inline void cnf_depthwise_plan(cnf_conv2d_job *job, int pass, size_t item
   if (!weight && blocks * job->col_tasks < 16) {
     /* what takes long for so little memory: parts of 10 us, if they share few lines (7 x 7 on 8@101 x 60: 74 and 40 us); an even
      * number of them (32@112: 31 and 28 us) */
-    const ptrdiff_t products = rows * s->ow * cnf_ceil_div(s->c, 16) * s->kh * s->kw / 20000, few = 16 / job->col_tasks;
-    const ptrdiff_t most = height / (4 * s->kh - 3), more = cnf_ceil_div(products < few ? products : few, s->n);
+    const ptrdiff_t few = 16 / job->col_tasks, more = cnf_ceil_div(products < few ? products : few, s->n);
+    const ptrdiff_t most = height / (4 * s->kh - 3);
     ptrdiff_t shares = more < most ? more : most;
     if (shares < 2 * job->row_tasks) shares = job->row_tasks > 1 ? job->row_tasks + job->row_tasks % 2 : 1;
     job->row_chunk = cnf_ceil_div(height, shares);

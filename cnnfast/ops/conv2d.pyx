@@ -121,20 +121,19 @@ cdef int perform(cnf_conv2d_job *job, int which, int typenum, str func, object n
     cdef cnf_kernel *kernel
     cdef cnf_kernel *transform = NULL
     cdef bint turns
-    cdef Py_ssize_t sums, shares = 0, times = 1, pieces, taps = s.kh * s.kw
+    cdef Py_ssize_t sums, shares, joined, times = 1, pieces, taps = s.kh * s.kw
     cdef cnf_elementwise many
     cdef cnf_conv2d_job groups
     cdef Block several
     job.transposed = job.ahead = 0
     job.before, job.pool, job.sums = NULL, NULL, NULL
-    job.joined = cnf_groups_joined(s) if which == CNF_BACKWARD_WEIGHT and job.algorithm != CNF_DEPTHWISE else 1
-    if job.joined > 1:
-        several = block(<size_t>(taps * (s.c // s.groups) * job.joined * s.k) * itemsize)
+    joined = cnf_groups_joined(s) if which == CNF_BACKWARD_WEIGHT and job.algorithm != CNF_DEPTHWISE else 1
+    if joined > 1:
+        several = block(<size_t>(taps * (s.c // s.groups) * joined * s.k) * itemsize)
         memset(&groups, 0, sizeof(groups))
-        groups.shape, groups.joined = job.shape, job.joined
-        groups.x, groups.y = several.data, job.y
+        groups.shape, groups.x, groups.y = job.shape, several.data, job.y
         job.y = several.data
-        s.groups //= job.joined
+        s.groups //= joined
     turns = job.algorithm == CNF_DIRECT and which == CNF_BACKWARD_INPUT and cnf_conv2d_turns(s, table.lanes)
     if job.algorithm == CNF_DIRECT and which == CNF_BACKWARD_INPUT and not turns and cnf_conv2d_few(s):
         cnf_conv2d_few_plan(job, itemsize, most)
@@ -181,8 +180,7 @@ cdef int perform(cnf_conv2d_job *job, int which, int typenum, str func, object n
         cnf_winograd_plan(job, itemsize, most)
         kernel, transform = table.winograd, table.winograd_share
     cdef int workers = most
-    if transform != NULL:
-        shares = cnf_conv2d_shares(job)
+    shares = cnf_conv2d_shares(job) if transform != NULL else 0
     most = <int>min(<Py_ssize_t>most, max(job.tasks, shares))
     cdef Block shared, scratch = block(job.scratch_bytes * most)
     job.scratch = scratch.data
@@ -199,7 +197,7 @@ cdef int perform(cnf_conv2d_job *job, int which, int typenum, str func, object n
         if which == CNF_BACKWARD_WEIGHT and job.splits > 1:
             sums = (s.kh * s.kw * (s.c // s.groups) * s.k + CNF_SUM_CHUNK - 1) // CNF_SUM_CHUNK
             run(table.conv2d_backward_weight_sum, job, sums, <int>min(<Py_ssize_t>most, sums))
-        if job.joined > 1:
+        if joined > 1:
             run(table.groups_part, &groups, taps, <int>min(<Py_ssize_t>workers, taps))
         if times > 1 and which == CNF_BACKWARD_INPUT:
             run(table.depthwise_sum, &many, pieces, <int>min(<Py_ssize_t>workers, pieces))

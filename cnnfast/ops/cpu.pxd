@@ -264,7 +264,7 @@ cdef extern from "cnf.h" nogil:
         const cnf_conv2d_job *before
         const cnf_pool2d_job *pool
         const cnf_norm *sums
-        ptrdiff_t activation, algorithm, transposed, ahead, joined
+        ptrdiff_t activation, algorithm, transposed, ahead
         ptrdiff_t tasks, splits, row_chunk, col_tasks
         void *shared
         void *scratch
