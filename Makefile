@@ -12,7 +12,7 @@ demo: $(VENV)/with-image,plot   # train on the digits that come with the package
 	$(BIN)/python examples/digits.py --out demo
 
 test: $(VENV)/with-test   # make test ARGS="-k conv2d -x"
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 $(ARGS)
 
 nightly: $(VENV)/with-test,examples,keras,torch   # the long checks; Fashion-MNIST in full, Keras and PyTorch beside us among them
 	$(BIN)/python -m pytest -m nightly $(ARGS)

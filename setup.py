@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,16 @@ def openmp_works(compiler) -> bool:
             return False
 
 
+def side_by_side(compile, jobs):
+    """A compiler's `compile` that does all its sources at a time: the kernels are most of a build, and one extension's."""
+
+    def compile_all(sources, **how):
+        with ThreadPoolExecutor(jobs) as pool:
+            return [made for objects in pool.map(lambda source: compile([source], **how), sources) for made in objects]
+
+    return compile_all
+
+
 class BuildExt(build_ext):
     def finalize_options(self) -> None:
         super().finalize_options()
@@ -59,6 +70,7 @@ class BuildExt(build_ext):
         if sys.platform == "linux" and not self.keeps_names:
             for extension in self.extensions:
                 extension.extra_link_args.append("-Wl,-s")
+        self.compiler.compile = side_by_side(self.compiler.compile, self.parallel)
         super().build_extensions()
 
 
