@@ -207,6 +207,8 @@ INLINE double cnf_hmax_f64(__m256d a) {
 #define v_clear(a) __asm__ volatile("vxorps %0, %0, %0" : "=x"(a))
 #define v_load_to(a, p) __asm__ volatile("vmovups %1, %0" : "=x"(a) : "m"(*(const CNF_VECTOR *)(p)))
 #define v_spread(a, p) __asm__ volatile(CNF_SPREAD " %1, %0" : "=x"(a) : "m"(*(p)))
+#define v_fma_spread(c, p, b) v_fma_to(c, v_set1(*(p)), b)
+#define CNF_SPREADS(i, nv) 0
 #define v_max(a, b) I(max)(a, b)
 #define v_min(a, b) I(min)(a, b)
 #define v_sqrt(a) I(sqrt)(a)

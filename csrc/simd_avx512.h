@@ -66,6 +66,10 @@ INLINE void cnf_store_words512(uint32_t *p, __m512i a, __m512i b, __m512i c, __m
     __asm__("" : "+v"(a));                                                                                             \
   } while (0)
 #define v_spread(a, p) ((a) = v_set1(*(p)))
+/* c += *p b. Every other row of a tile reads its numbers so: an instruction less, a load more (14 x 2 on an Emerald Rapids
+ * whose other hyperthread is at work: 0.72 and 0.78 of the peak; alone 0.97 both). */
+#define v_fma_spread(c, p, b) __asm__ volatile("vfmadd231ps %2%{1to16%}, %1, %0" : "+v"(c) : "v"(b), "m"(*(p)))
+#define CNF_SPREADS(i, nv) ((nv) > 1 && (i) % 2 == 1)
 #define v_max(a, b) I(max)(a, b)
 #define v_min(a, b) I(min)(a, b)
 #define v_sqrt(a) I(sqrt)(a)

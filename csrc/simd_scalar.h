@@ -72,6 +72,8 @@ INLINE T CNF_NAME(ldexp2)(T a, T n) { /* in two steps, so that neither factor le
 #define v_clear(a) ((a) = v_zero())
 #define v_load_to(a, p) ((a) = v_load(p))
 #define v_spread(a, p) ((a) = v_set1(*(p)))
+#define v_fma_spread(c, p, b) v_fma_to(c, v_set1(*(p)), b)
+#define CNF_SPREADS(i, nv) 0
 #define v_max(a, b) ((a) > (b) ? (a) : (b))
 #define v_min(a, b) ((a) < (b) ? (a) : (b))
 #define v_sqrt(a) F(sqrt)(a)

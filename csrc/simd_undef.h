@@ -56,7 +56,9 @@
 #undef v_first
 #undef v_floor
 #undef v_fma
+#undef CNF_SPREADS
 #undef v_fma_at
+#undef v_fma_spread
 #undef v_fma_to
 #undef v_fnma
 #undef v_ge
