@@ -238,9 +238,11 @@ INLINE double cnf_hmax_f64(__m256d a) {
 #if CNF_ELEM == 32
 #define CNF_PANEL(n) ((n) == 1 ? 1 : (n) == 2 || (n) == 4 ? 2 : 3)
 #define CNF_BEAT 4
+#define CNF_TILE_BEAT(mr, nv, columns) CNF_BEAT
 #else
 #define CNF_PANEL(n) ((n) == 1 ? 1 : 2)
 #define CNF_BEAT 1
+#define CNF_TILE_BEAT(mr, nv, columns) CNF_BEAT
 #endif
 /* clang-format off */
 #if CNF_ELEM == 32

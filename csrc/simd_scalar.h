@@ -115,6 +115,7 @@ INLINE T CNF_NAME(ldexp2)(T a, T n) { /* in two steps, so that neither factor le
 /* Of a panel, the vectors where so many are left; terms of a reduction at a stretch. */
 #define CNF_PANEL(n) ((n) == 1 ? 1 : 2)
 #define CNF_BEAT 1
+#define CNF_TILE_BEAT(mr, nv, columns) CNF_BEAT
 /* clang-format off */
 #define CNF_TILES(X) \
   X(1, 1) X(2, 1) X(3, 1) X(4, 1) \

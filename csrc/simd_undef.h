@@ -1,6 +1,7 @@
 /* Takes every word of a simd_*.h back, so that the next element type can define its own. */
 #undef CNF_ABOVE
 #undef CNF_BEAT
+#undef CNF_TILE_BEAT
 #undef CNF_BIAS
 #undef CNF_C
 #undef CNF_DTYPE
