@@ -106,7 +106,7 @@ INLINE void cnf_store_words512(uint32_t *p, __m512i a, __m512i b, __m512i c, __m
   X(1, 3) X(2, 3) X(4, 3) X(6, 3) X(8, 3)
 #define CNF_RUNS(X) X(14, 1) X(16, 1) X(14, 2) X(8, 3)
 /* clang-format on */
-#define CNF_RUN_1(rows) ((rows) % 16 <= (rows) % 14 ? 16 : 14) /* at one vector, the size that leaves fewer */
+#define CNF_RUN_1(rows) (CNF_NAME(run_cost)(rows, 16) <= CNF_NAME(run_cost)(rows, 14) ? 16 : 14) /* at one vector */
 
 /* Winograd's products: every number of rows, so that none is computed in vain; channels a tile of backward_weight. */
 #define CNF_WINOGRAD_ROWS 14
