@@ -223,7 +223,7 @@ cdef bint share_memory(object a, object b):
     cdef char *second
     if not isinstance(a, np.ndarray) or not isinstance(b, np.ndarray):
         return False
-    if cnp.PyArray_IS_C_CONTIGUOUS(<cnp.ndarray>a) and cnp.PyArray_IS_C_CONTIGUOUS(<cnp.ndarray>b):
+    if cnp.PyArray_ISONESEGMENT(<cnp.ndarray>a) and cnp.PyArray_ISONESEGMENT(<cnp.ndarray>b):
         first, second = <char *>cnp.PyArray_DATA(<cnp.ndarray>a), <char *>cnp.PyArray_DATA(<cnp.ndarray>b)
         return first < second + cnp.PyArray_NBYTES(<cnp.ndarray>b) and second < first + cnp.PyArray_NBYTES(<cnp.ndarray>a)
     return np.may_share_memory(a, b)

@@ -8,7 +8,7 @@ import numpy as np
 
 cimport numpy as cnp
 
-from cnnfast.ops.check cimport as_array, as_like, deliver, result
+from cnnfast.ops.check cimport as_array, as_like, deliver, result, share_memory
 from cnnfast.ops.columns cimport column_sums
 from cnnfast.ops.conv2d cimport activation_code, perform
 from cnnfast.ops.cpu cimport (
@@ -51,6 +51,8 @@ cdef bint _is_transposed(object a):
 
 cdef int _matmul2d(object a, object b, cnp.ndarray y, object num_threads) except -1:
     """y = a @ b for 2-D arrays with no extent 0."""
+    if _plain_product(a, b, y, num_threads) is not None:
+        return 0
     cdef Py_ssize_t m = a.shape[0], k = a.shape[1], n = b.shape[1]
     cdef cnp.ndarray aa, ba
     if _is_transposed(b):
@@ -62,7 +64,16 @@ cdef int _matmul2d(object a, object b, cnp.ndarray y, object num_threads) except
     return _product("matmul", CNF_FORWARD, m, k, n, aa, ba, None, CNF_LINEAR, y, num_threads)
 
 
-cdef cnp.ndarray _plain_product(object a, object b, object num_threads):
+cdef bint _is_place(object out, const cnp.npy_intp *dims, int typenum, cnp.ndarray x, cnp.ndarray w) except -1:
+    """Whether a result may be written to `out` as it is made."""
+    if type(out) is not cnp.ndarray:
+        return False
+    cdef cnp.ndarray y = <cnp.ndarray>out
+    return cnp.PyArray_TYPE(y) == typenum and cnp.PyArray_NDIM(y) == 2 and cnp.PyArray_DIM(y, 0) == dims[0] \
+        and cnp.PyArray_DIM(y, 1) == dims[1] and cnp.PyArray_ISCARRAY(y) and not share_memory(x, y) and not share_memory(w, y)
+
+
+cdef cnp.ndarray _plain_product(object a, object b, object out, object num_threads):
     """a @ b for the common case, two plain 2-D arrays that fit, b perhaps transposed, without further questions; else None."""
     cdef cnp.ndarray x, w, y
     cdef cnp.npy_intp dims[2]
@@ -82,12 +93,30 @@ cdef cnp.ndarray _plain_product(object a, object b, object num_threads):
     dims[0], dims[1] = cnp.PyArray_DIM(x, 0), cnp.PyArray_DIM(w, 1)
     if dims[0] == 0 or dims[1] == 0 or cnp.PyArray_DIM(x, 1) == 0:
         return None
-    y = empty(2, dims, typenum)
+    if out is None:
+        y = empty(2, dims, typenum)
+    elif _is_place(out, dims, typenum, x, w):
+        y = <cnp.ndarray>out
+    else:
+        return None
     if cnp.PyArray_IS_C_CONTIGUOUS(w):
         _product("matmul", CNF_FORWARD, dims[0], cnp.PyArray_DIM(x, 1), dims[1], x, w, None, CNF_LINEAR, y, num_threads)
     else:
         _product("matmul", CNF_BACKWARD_INPUT, dims[0], dims[1], cnp.PyArray_DIM(x, 1), x, w, None, CNF_LINEAR, y, num_threads)
     return y
+
+
+cdef object _spread(object x, tuple lead):
+    return x if x.shape[:-2] == lead else np.broadcast_to(x, lead + x.shape[-2:])
+
+
+cdef int _matmuls(object a, object b, cnp.ndarray y, object num_threads) except -1:
+    """y = a @ b for arrays with the same leading axes and no extent 0."""
+    if y.ndim == 2:
+        return _matmul2d(a, b, y, num_threads)
+    for a_part, b_part, y_part in zip(a, b, y):
+        _matmuls(a_part, b_part, y_part, num_threads)
+    return 0
 
 
 cdef object _operand(object x, str name):
@@ -122,7 +151,7 @@ def matmul(a, b, *, out=None, num_threads=None):
     ValueError
         Inner extents differ, an operand is 0-D, or leading axes do not broadcast.
     """
-    cdef cnp.ndarray y = _plain_product(a, b, num_threads) if out is None else None
+    cdef cnp.ndarray y = _plain_product(a, b, out, num_threads)
     if y is not None:
         return y
     a, b = _operand(a, "a"), _operand(b, "b")
@@ -134,10 +163,12 @@ def matmul(a, b, *, out=None, num_threads=None):
     a2, b2 = a[None, :] if row else a, b[:, None] if column else b
     if a2.shape[-1] != b2.shape[-2]:
         raise ValueError(f"matmul: {a.shape} @ {b.shape}: {a2.shape[-1]} != {b2.shape[-2]}")
-    try:
-        lead = np.broadcast_shapes(a2.shape[:-2], b2.shape[:-2])
-    except ValueError:
-        raise ValueError(f"matmul: leading axes must broadcast, got {a.shape} @ {b.shape}") from None
+    lead = a2.shape[:-2]
+    if b2.shape[:-2] not in (lead, ()):
+        try:
+            lead = np.broadcast_shapes(lead, b2.shape[:-2])
+        except ValueError:
+            raise ValueError(f"matmul: leading axes must broadcast, got {a.shape} @ {b.shape}") from None
     full = lead + (a2.shape[-2], b2.shape[-1])
     shape = lead + (() if row else full[-2:-1]) + (() if column else full[-1:])
     if len(shape) > 32:
@@ -158,9 +189,7 @@ def matmul(a, b, *, out=None, num_threads=None):
     elif b2.ndim == 2 and a2.flags.c_contiguous:  # one b for all: one tall product
         _matmul2d(a2.reshape(-1, a2.shape[-1]), b2, y2.reshape(-1, full[-1]), num_threads)
     else:
-        a3, b3 = np.broadcast_to(a2, lead + a2.shape[-2:]), np.broadcast_to(b2, lead + b2.shape[-2:])
-        for index in np.ndindex(*lead):
-            _matmul2d(a3[index], b3[index], y2[index], num_threads)
+        _matmuls(_spread(a2, lead), _spread(b2, lead), y2, num_threads)
     return deliver(y, out)
 
 
