@@ -64,45 +64,59 @@ cdef int _matmul2d(object a, object b, cnp.ndarray y, object num_threads) except
     return _product("matmul", CNF_FORWARD, m, k, n, aa, ba, None, CNF_LINEAR, y, num_threads)
 
 
-cdef bint _is_place(object out, const cnp.npy_intp *dims, int typenum, cnp.ndarray x, cnp.ndarray w) except -1:
+cdef bint _is_place(object out, int ndim, const cnp.npy_intp *dims, int typenum, cnp.ndarray x, cnp.ndarray w) except -1:
     """Whether a result may be written to `out` as it is made."""
+    cdef int i
     if type(out) is not cnp.ndarray:
         return False
     cdef cnp.ndarray y = <cnp.ndarray>out
-    return cnp.PyArray_TYPE(y) == typenum and cnp.PyArray_NDIM(y) == 2 and cnp.PyArray_DIM(y, 0) == dims[0] \
-        and cnp.PyArray_DIM(y, 1) == dims[1] and cnp.PyArray_ISCARRAY(y) and not share_memory(x, y) and not share_memory(w, y)
+    if cnp.PyArray_TYPE(y) != typenum or cnp.PyArray_NDIM(y) != ndim or not cnp.PyArray_ISCARRAY(y):
+        return False
+    for i in range(ndim):
+        if cnp.PyArray_DIM(y, i) != dims[i]:
+            return False
+    return not share_memory(x, y) and not share_memory(w, y)
 
 
 cdef cnp.ndarray _plain_product(object a, object b, object out, object num_threads):
-    """a @ b for the common case, two plain 2-D arrays that fit, b perhaps transposed, without further questions; else None."""
+    """a @ b for the common case, two plain arrays of up to two axes that fit, b perhaps transposed, without further questions;
+    else None."""
     cdef cnp.ndarray x, w, y
     cdef cnp.npy_intp dims[2]
-    cdef int typenum
+    cdef cnp.npy_intp m = 1, n = 1, k
+    cdef int typenum, rows, columns
     if type(a) is not cnp.ndarray or type(b) is not cnp.ndarray:
         return None
     x, w = <cnp.ndarray>a, <cnp.ndarray>b
     typenum = cnp.PyArray_TYPE(x)
     if (typenum != cnp.NPY_FLOAT and typenum != cnp.NPY_DOUBLE) or cnp.PyArray_TYPE(w) != typenum:
         return None
-    if cnp.PyArray_NDIM(x) != 2 or cnp.PyArray_NDIM(w) != 2 or cnp.PyArray_DIM(x, 1) != cnp.PyArray_DIM(w, 0):
+    rows, columns = cnp.PyArray_NDIM(x) - 1, cnp.PyArray_NDIM(w) - 1  # axes of the result
+    if not (0 <= rows <= 1 and 0 <= columns <= 1 and rows + columns > 0):
+        return None
+    k = cnp.PyArray_DIM(x, rows)
+    if k == 0 or cnp.PyArray_DIM(w, 0) != k:
         return None
     if not (cnp.PyArray_IS_C_CONTIGUOUS(x) and cnp.PyArray_ISBEHAVED_RO(x)):
         return None
-    if not ((cnp.PyArray_IS_C_CONTIGUOUS(w) or cnp.PyArray_IS_F_CONTIGUOUS(w)) and cnp.PyArray_ISBEHAVED_RO(w)):
+    if not (cnp.PyArray_ISONESEGMENT(w) and cnp.PyArray_ISBEHAVED_RO(w)):
         return None
-    dims[0], dims[1] = cnp.PyArray_DIM(x, 0), cnp.PyArray_DIM(w, 1)
-    if dims[0] == 0 or dims[1] == 0 or cnp.PyArray_DIM(x, 1) == 0:
+    if rows:
+        dims[0] = m = cnp.PyArray_DIM(x, 0)
+    if columns:
+        dims[rows] = n = cnp.PyArray_DIM(w, 1)
+    if m == 0 or n == 0:
         return None
     if out is None:
-        y = empty(2, dims, typenum)
-    elif _is_place(out, dims, typenum, x, w):
+        y = empty(rows + columns, dims, typenum)
+    elif _is_place(out, rows + columns, dims, typenum, x, w):
         y = <cnp.ndarray>out
     else:
         return None
     if cnp.PyArray_IS_C_CONTIGUOUS(w):
-        _product("matmul", CNF_FORWARD, dims[0], cnp.PyArray_DIM(x, 1), dims[1], x, w, None, CNF_LINEAR, y, num_threads)
+        _product("matmul", CNF_FORWARD, m, k, n, x, w, None, CNF_LINEAR, y, num_threads)
     else:
-        _product("matmul", CNF_BACKWARD_INPUT, dims[0], dims[1], cnp.PyArray_DIM(x, 1), x, w, None, CNF_LINEAR, y, num_threads)
+        _product("matmul", CNF_BACKWARD_INPUT, m, n, k, x, w, None, CNF_LINEAR, y, num_threads)
     return y
 
 
