@@ -135,6 +135,12 @@ INLINE double cnf_hmax_f64(__m256d a) {
 #define v_store_i32_n(p, n, a) _mm256_maskstore_epi32(p, CNF_MASK(n), CNF_INT(a))
 #define v_permute(a, table) _mm256_permutevar8x32_ps(a, _mm256_loadu_si256((const __m256i *)(table)))
 #define v_pick(a, b, table) cnf_pick_f32(a, b, table)
+#define CNF_QUADS 1
+#define v_quads(p, step) _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(p)), _mm_loadu_ps((p) + (step)), 1)
+#define v_zip_low(a, b) _mm256_unpacklo_ps(a, b)
+#define v_zip_high(a, b) _mm256_unpackhi_ps(a, b)
+#define v_join_low(a, b) _mm256_castpd_ps(_mm256_unpacklo_pd(_mm256_castps_pd(a), _mm256_castps_pd(b)))
+#define v_join_high(a, b) _mm256_castpd_ps(_mm256_unpackhi_pd(_mm256_castps_pd(a), _mm256_castps_pd(b)))
 #define v_exp2i(a) cnf_exp2i_f32(a)
 #define v_first(a) _mm256_cvtss_f32(a)
 #define v_if_above(p, least, a) cnf_if_above_f32(p, least, a)
@@ -164,6 +170,7 @@ INLINE double cnf_hmax_f64(__m256d a) {
 #define v_load_i32_n(p, n) _mm256_cvtepi32_pd(_mm_maskload_epi32(p, CNF_MASK32(n)))
 #define v_store_i32_n(p, n, a) _mm_maskstore_epi32(p, CNF_MASK32(n), CNF_INT(a))
 #define v_pick(a, b, table) cnf_pick_f64(a, b, table)
+#define CNF_QUADS 0
 #define v_exp2i(a) cnf_exp2i_f64(a)
 #define v_first(a) _mm256_cvtsd_f64(a)
 #define v_if_above(p, least, a) cnf_if_above_f64(p, least, a)

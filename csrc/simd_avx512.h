@@ -11,6 +11,12 @@ INLINE void cnf_store_words512(uint32_t *p, __m512i a, __m512i b, __m512i c, __m
   _mm512_storeu_si512(p, _mm512_permutex2var_epi64(ab, _mm512_set_epi64(11, 3, 10, 2, 9, 1, 8, 0), cd));
   _mm512_storeu_si512(p + 16, _mm512_permutex2var_epi64(ab, _mm512_set_epi64(15, 7, 14, 6, 13, 5, 12, 4), cd));
 }
+INLINE __m512 cnf_quads512(const float *p, ptrdiff_t step) {
+  __m512 a = _mm512_castps128_ps512(_mm_loadu_ps(p));
+  a = _mm512_insertf32x4(a, _mm_loadu_ps(p + step), 1);
+  a = _mm512_insertf32x4(a, _mm_loadu_ps(p + 2 * step), 2);
+  return _mm512_insertf32x4(a, _mm_loadu_ps(p + 3 * step), 3);
+}
 #endif
 #define CNF_DTYPE f32
 #define T float
@@ -25,6 +31,13 @@ INLINE void cnf_store_words512(uint32_t *p, __m512i a, __m512i b, __m512i c, __m
 #define v_store_i32_n(p, n, a) _mm512_mask_storeu_epi32(p, CNF_MASK(n), _mm512_cvtps_epi32(a))
 #define v_permute(a, table) _mm512_permutexvar_ps(_mm512_loadu_si512(table), a)
 #define v_pick(a, b, table) _mm512_permutex2var_ps(a, _mm512_loadu_si512(table), b)
+/* Four elements each of rows `step` apart; and, of each row's four, those of a and b in turns: the first two, the last two. */
+#define CNF_QUADS 1
+#define v_quads(p, step) cnf_quads512(p, step)
+#define v_zip_low(a, b) _mm512_unpacklo_ps(a, b)
+#define v_zip_high(a, b) _mm512_unpackhi_ps(a, b)
+#define v_join_low(a, b) _mm512_castpd_ps(_mm512_unpacklo_pd(_mm512_castps_pd(a), _mm512_castps_pd(b)))
+#define v_join_high(a, b) _mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(a), _mm512_castps_pd(b)))
 #define v_nle(a, b) _mm512_cmp_ps_mask(a, b, _CMP_NLE_UQ)
 #define I(op) _mm512_##op##_ps
 #define v_exp2i(a) cnf_exp2i_f32(a)

@@ -94,7 +94,8 @@ INLINE T CNF_NAME(ldexp2)(T a, T n) { /* in two steps, so that neither factor le
 #define v_mask_and(m, k) ((m) & (k))
 #define v_mask_or(m, k) ((m) | (k))
 #define v_mask_any(m) (m)
-#define v_first(a) (a)                             /* lane 0 */
+#define v_first(a) (a) /* lane 0 */
+#define CNF_QUADS 0
 #define v_pick(a, b, table) (*(table) ? (b) : (a)) /* lane l: lane table[l] of a followed by b */
 /* n lanes from or to integers in memory: bytes, 32 bits; the lanes hold integral values */
 #define v_load_u8_n(p, n) ((n) > 0 ? (T) * (const uint8_t *)(p) : (T)0)

@@ -57,7 +57,13 @@
 #undef v_first
 #undef v_floor
 #undef v_fma
+#undef CNF_QUADS
 #undef CNF_SPREADS
+#undef v_join_high
+#undef v_join_low
+#undef v_quads
+#undef v_zip_high
+#undef v_zip_low
 #undef v_fma_at
 #undef v_fma_spread
 #undef v_fma_to

@@ -64,6 +64,22 @@ def test_one_row_by_a_wide_matrix(isa, threads, dtype, k, n, rng):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("k, n", [(1, 5), (2049, 10), (192, 16), (257, 100), (390, 513), (16, 33)])
+def test_one_row_by_a_turned_matrix(isa, threads, dtype, k, n, rng):
+    """It has a kernel of its own, too: lanes, terms and cuts that are not whole, and the bits of the row among others."""
+    a, turned = integers(rng, (1, k), dtype), integers(rng, (n, k), dtype)
+    expected = ref.matmul(a, turned.T)
+    for at in ENDS:
+        for out in (guarded_empty((1, n), dtype, at), guarded_empty(n, dtype, at)):
+            row = guarded(a if out.ndim == 2 else a[0], at)
+            assert ops.matmul(row, guarded(turned, at).T, out=out, num_threads=threads) is out
+            assert_exact(out, expected.reshape(out.shape))
+    reals, more = rng.normal(size=(9, k)).astype(dtype), rng.normal(size=(n, k)).astype(dtype)
+    assert_same_bits(ops.matmul(reals[4:5], more.T, num_threads=threads), ops.matmul(reals, more.T)[4:5])
+    assert_same_bits(ops.matmul(reals[4], more.T), ops.matmul(reals, more.T.copy())[4])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_rows_that_end_within_a_line_and_go_far(isa, threads, dtype, rng):
     """Results are put together first, then written: more than 4 MB, few terms, bias and activation too."""
     a, b, bias = integers(rng, (10507, 6), dtype), integers(rng, (6, 101), dtype), integers(rng, 101, dtype)
@@ -169,6 +185,12 @@ def test_out(isa, dtype, rng):
     block[:12] = a
     ops.matmul(block[:12], b, out=block[2:])
     assert_exact(block[2:], expected)
+    vector = a[0].copy()
+    ops.matmul(b, vector, out=vector)
+    assert_exact(vector, ref.matmul(b, a[:1].T)[:, 0])
+    for wrong in (np.empty((12, 1), dtype), np.empty(13, dtype)):
+        with pytest.raises(ValueError, match=r"matmul: out must have shape \(12,\), got"):
+            ops.matmul(b, a[0], out=wrong)
 
 
 def test_non_finite_values_stay_in_their_rows_and_columns(isa, rng):
