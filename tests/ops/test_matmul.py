@@ -65,18 +65,19 @@ def test_one_row_by_a_wide_matrix(isa, threads, dtype, k, n, rng):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("k, n", [(1, 5), (2049, 10), (192, 16), (257, 100), (390, 513), (16, 33)])
-def test_one_row_by_a_turned_matrix(isa, threads, dtype, k, n, rng):
-    """It has a kernel of its own, too: lanes, terms and cuts that are not whole, and the bits of the row among others."""
-    a, turned = integers(rng, (1, k), dtype), integers(rng, (n, k), dtype)
+def test_few_rows_by_a_turned_matrix(isa, threads, dtype, k, n, rng):
+    """They have a kernel of their own, too: lanes, terms and cuts that are not whole, and the bits of rows among others."""
+    a, turned = integers(rng, (4, k), dtype), integers(rng, (n, k), dtype)
     expected = ref.matmul(a, turned.T)
-    for at in ENDS:
-        for out in (guarded_empty((1, n), dtype, at), guarded_empty(n, dtype, at)):
-            row = guarded(a if out.ndim == 2 else a[0], at)
-            assert ops.matmul(row, guarded(turned, at).T, out=out, num_threads=threads) is out
-            assert_exact(out, expected.reshape(out.shape))
     reals, more = rng.normal(size=(9, k)).astype(dtype), rng.normal(size=(n, k)).astype(dtype)
-    assert_same_bits(ops.matmul(reals[4:5], more.T, num_threads=threads), ops.matmul(reals, more.T)[4:5])
-    assert_same_bits(ops.matmul(reals[4], more.T), ops.matmul(reals, more.T.copy())[4])
+    bits = ops.matmul(reals, more.T)
+    assert_same_bits(bits, ops.matmul(reals, more.T.copy()))
+    for rows in (0, slice(0, 1), slice(2), slice(3), slice(4)):
+        for at in ENDS:
+            out = guarded_empty(expected[rows].shape, dtype, at)
+            assert ops.matmul(guarded(a[rows], at), guarded(turned, at).T, out=out, num_threads=threads) is out
+            assert_exact(out, expected[rows])
+        assert_same_bits(ops.matmul(reals[rows], more.T, num_threads=threads), bits[rows])
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
