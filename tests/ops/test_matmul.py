@@ -52,15 +52,23 @@ def test_random_sizes(isa, threads, dtype, rng):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("k, n", [(1, 64), (203, 2049), (390, 4103)])
-def test_one_row_by_a_wide_matrix(isa, threads, dtype, k, n, rng):
-    """It has a kernel of its own: several blocks of columns, cuts of the terms, and the bits of the row among others."""
-    a, b = integers(rng, (1, k), dtype), integers(rng, (k, n), dtype)
-    check_exact(a, b, num_threads=threads)
+@pytest.mark.parametrize("k, n", [(1, 64), (203, 2049), (390, 4103), (17, 100)])
+def test_few_rows_by_a_wide_matrix(isa, threads, dtype, k, n, rng):
+    """They have a kernel of their own: several blocks of columns, cuts of the terms, and the bits of rows among others."""
+    a, b = integers(rng, (4, k), dtype), integers(rng, (k, n), dtype)
     bias = integers(rng, n, dtype)
-    assert_exact(ops.dense(a, b, bias, activation="relu"), np.maximum(ref.matmul(a, b) + bias, 0))
     reals, more = rng.normal(size=(9, k)).astype(dtype), rng.normal(size=(k, n)).astype(dtype)
-    assert_same_bits(ops.matmul(reals[4:5], more), ops.matmul(reals, more)[4:5])
+    bits = ops.matmul(reals, more)
+    for rows in range(1, 5):
+        expected = check_exact(a[:rows], b, num_threads=threads)
+        assert_exact(ops.dense(a[:rows], b, bias, activation="relu"), np.maximum(expected + bias, 0))
+        assert_same_bits(ops.matmul(reals[:rows], more, num_threads=threads), bits[:rows])
+
+
+def test_few_rows_by_a_matrix_so_wide_that_results_go_far(isa, rng):
+    b = integers(rng, (2, 1_100_001), np.float32)
+    for rows in range(1, 5):
+        check_exact(integers(rng, (rows, 2), np.float32), b, num_threads=1)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
