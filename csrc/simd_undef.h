@@ -13,6 +13,7 @@
 #undef CNF_MASK32
 #undef CNF_MASK_AS_V
 #undef CNF_PANEL
+#undef CNF_QUADS
 #undef CNF_REGISTERS
 #undef CNF_MASKED
 #undef CNF_ROWS_1
@@ -57,13 +58,7 @@
 #undef v_first
 #undef v_floor
 #undef v_fma
-#undef CNF_QUADS
 #undef CNF_SPREADS
-#undef v_join_high
-#undef v_join_low
-#undef v_quads
-#undef v_zip_high
-#undef v_zip_low
 #undef v_fma_at
 #undef v_fma_spread
 #undef v_fma_to
@@ -74,6 +69,8 @@
 #undef v_hsum
 #undef v_if_above
 #undef v_isnan
+#undef v_join_high
+#undef v_join_low
 #undef v_keep_n
 #undef v_ldexp
 #undef v_load
@@ -90,6 +87,7 @@
 #undef v_nle
 #undef v_permute
 #undef v_pick
+#undef v_quads
 #undef v_round
 #undef v_select
 #undef v_set1
@@ -106,3 +104,5 @@
 #undef v_sub
 #undef v_unordered
 #undef v_zero
+#undef v_zip_high
+#undef v_zip_low
