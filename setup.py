@@ -18,7 +18,7 @@ COMPILE = ["-std=gnu11", "-g0", "-ffp-contract=off", "-fvisibility=hidden", "-fn
            "-fno-asynchronous-unwind-tables", "-fno-stack-protector"]  # fmt: skip
 LINK = ["-Wl,-z,relro,-z,now,-z,noseparate-code"]  # no page of padding for each kind of section
 OPENMP = "-fopenmp"
-KERNELS = ["csrc/cnf_dispatch.c", "csrc/isa_scalar.c", "csrc/isa_avx2.c", "csrc/isa_avx512.c"]
+KERNELS = ["csrc/cnf_dispatch.c", "csrc/isa_scalar.c", "csrc/isa_avx2.c", "csrc/isa_avx512.c", "csrc/isa_amx.c"]
 OPS = sorted(Path("cnnfast/ops").glob("*.pyx"))
 SHARED = Path("cnnfast/ops/shared.c")  # Cython writes it: what it would else put into every module
 

@@ -18,17 +18,24 @@ typedef struct {
   ptrdiff_t lanes; /* elements of a vector */
 } cnf_kernels;
 
-enum { CNF_SCALAR, CNF_AVX2, CNF_AVX512, CNF_ISA_COUNT };
+enum { CNF_SCALAR, CNF_AVX2, CNF_AVX512, CNF_AMX, CNF_ISA_COUNT };
 enum { CNF_F32, CNF_F64, CNF_DTYPE_COUNT };
 /* activations that an epilogue can apply; CNF_CLIP is ReLU up to a ceiling */
 enum { CNF_LINEAR, CNF_RELU, CNF_SIGMOID, CNF_CLIP, CNF_ACTIVATIONS };
+
+/* Whether this compiler knows AMX. */
+#if defined(__x86_64__) && defined(__linux__) && (defined(__clang__) ? __clang_major__ >= 12 : __GNUC__ >= 11)
+#define CNF_HAS_AMX 1
+#else
+#define CNF_HAS_AMX 0
+#endif
 
 extern const cnf_kernels *const cnf_table[CNF_ISA_COUNT][CNF_DTYPE_COUNT];
 extern const char *const cnf_isa_names[CNF_ISA_COUNT];
 extern const char *const cnf_kernel_names[]; /* NULL-terminated */
 
 /* Best ISA allowed by these CPUID/XGETBV words; a parameter so that tests can describe any CPU. */
-int cnf_isa_of(uint32_t leaf1_ecx, uint32_t leaf7_ebx, uint64_t xcr0);
+int cnf_isa_of(uint32_t leaf1_ecx, uint32_t leaf7_ebx, uint32_t leaf7_edx, uint64_t xcr0);
 int cnf_isa_detect(void); /* of this CPU */
 
 #include "cnf_shape.h"

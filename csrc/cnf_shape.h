@@ -68,7 +68,7 @@ static inline ptrdiff_t cnf_most_rows(ptrdiff_t rows, ptrdiff_t shares, int work
   return most < 14 ? 14 : most < CNF_TALL_ROWS ? most : CNF_TALL_ROWS;
 }
 
-enum { CNF_AUTO = -1, CNF_DIRECT = 0, CNF_WINOGRAD = 1 };                      /* what a caller may want */
+enum { CNF_AUTO = -1, CNF_DIRECT = 0, CNF_WINOGRAD = 1, CNF_SPLIT = 2 };       /* what a caller may want */
 enum { CNF_WINOGRAD4 = 4, CNF_WINOGRAD6 = 6, CNF_DEPTHWISE = 8, CNF_GROUPED }; /* what else the predicate may choose */
 enum { CNF_LINES = 16, CNF_THIN, CNF_PLANAR }; /* how a direct pass may be planned: see lines.inc */
 
@@ -168,21 +168,100 @@ static inline double cnf_conv2d_cost(int points, ptrdiff_t r, int pass, double b
   return weights * (once + (six ? 29 : 12) * tiles) + tiles * (six ? 155 : 70) * (c_lanes + k_lanes);
 }
 
+/* ---- split.inc ---- */
+#define CNF_SPLIT_STEPS                                                                                                \
+  32 /* that tiles sum: their weights are 192 KB, and the error is that of so few; then vectors add up */
+#define CNF_SPLIT_ROOM (768 << 10) /* bytes of a frame, beside weights in L2 */
+#define CNF_SPLIT_STRIP 112        /* rows that a depthwise convolution makes at a time */
+
+/* Whether it is possible: overflow allows for so many terms. Backward to the input it is a forward pass on dy. */
+static inline int cnf_split_fits(const cnf_conv2d *s, int pass) {
+  if (pass == CNF_BACKWARD_WEIGHT || (pass == CNF_BACKWARD_INPUT && s->sh * s->sw > 1)) return 0;
+  return s->groups == 1 && s->kh * s->kw * (pass == CNF_FORWARD ? s->c : s->k) < 1 << 15;
+}
+
+/* Whether outputs are pixels, in their order. */
+static inline int cnf_split_plain(const cnf_conv2d *s) {
+  return s->kh * s->kw * s->sh * s->sw == 1 && s->pt == 0 && s->pl == 0 && s->oh == s->h && s->ow == s->w;
+}
+
+/* The pixels that some lines of outputs see. Those that a tap meets are a stride apart: each such phase has lines of its own. */
+typedef struct {
+  ptrdiff_t chunks;             /* of 32 channels */
+  ptrdiff_t phases_y, phases_x; /* in use: phase i is of the taps i, i + phases, ... */
+  ptrdiff_t lines, pitch;       /* of one phase of an image; pixels of a line */
+  ptrdiff_t phase;              /* pixels of one phase */
+  ptrdiff_t pixels;             /* with what tiles read beyond; odd, so that pieces do not meet in one set of a cache */
+} cnf_split_frame;
+
+static inline ptrdiff_t cnf_split_phases(ptrdiff_t taps, ptrdiff_t stride, ptrdiff_t dilation) {
+  ptrdiff_t count = 1;
+  while (count < taps && count * dilation % stride) count++;
+  return count;
+}
+
+/* For so many lines of outputs, or rows where these are pixels, of each of some images. */
+static inline cnf_split_frame cnf_split_frame_of(const cnf_conv2d *s, ptrdiff_t images, ptrdiff_t rows) {
+  cnf_split_frame f = {cnf_ceil_div(s->c, 32), 1, 1, 1, rows, 0, 0};
+  if (!cnf_split_plain(s)) {
+    f.phases_y = cnf_split_phases(s->kh, s->sh, s->dh);
+    f.phases_x = cnf_split_phases(s->kw, s->sw, s->dw);
+    f.lines = rows + (s->kh - 1) * s->dh / s->sh;
+    f.pitch = s->ow + (s->kw - 1) * s->dw / s->sw;
+  }
+  f.pixels = (f.phases_y * f.phases_x * images * f.lines * f.pitch + 15) | 1;
+  f.phase = images * f.lines * f.pitch;
+  return f;
+}
+
+/* From a row of the frame to the pixel that a tap meets. */
+static inline ptrdiff_t cnf_split_tap(const cnf_conv2d *s, const cnf_split_frame *f, ptrdiff_t ky, ptrdiff_t kx) {
+  const ptrdiff_t phase = ky % f->phases_y * f->phases_x + kx % f->phases_x;
+  return phase * f->phase + ky * s->dh / s->sh * f->pitch + kx * s->dw / s->sw;
+}
+
+/* Whether splitting takes less than 0.85 of the time of a direct pass, both in nanoseconds of a core of an Emerald Rapids: to
+ * multiply; to split each pixel, to store each result; weights, to read, to split, and if they leave L2, to read again for every
+ * frame. Fitted to 500 shapes, one image and eight; these count alike, but in training eight alone. */
+static inline int cnf_split_pays(const cnf_conv2d *s, int pass, int training) {
+  const cnf_conv2d t = pass == CNF_BACKWARD_INPUT ? cnf_conv2d_turned(s) : *s;
+  if (!cnf_split_fits(s, pass) || t.c < 24 || t.k < 16) return 0;
+  const cnf_split_frame f = cnf_split_frame_of(&t, 1, t.oh);
+  const int plain = cnf_split_plain(&t);
+  const double pixels = (double)(t.oh * t.ow), frame = plain ? pixels : (double)(f.phases_y * f.phases_x * f.phase),
+               rows = plain ? pixels : (double)f.phase, columns = (double)(cnf_ceil_div(t.k, 16) * 16),
+               terms = (double)(f.chunks * 32), taps = (double)(t.kh * t.kw), weights = taps * terms * columns;
+  double ratio = 1;
+  for (int images = training ? 8 : 1; images <= 8; images += 7) {
+    const double frames = images * frame * terms * 6 / CNF_SPLIT_ROOM,
+                 again = weights * 6 > 1e6 && frames > 1 ? frames : 0;
+    const double direct =
+                     images * pixels * (columns * (taps * t.c * 0.0116 + 0.126) + taps * t.c * 0.1) + weights * 0.076,
+                 split = images *
+                             (rows * columns * taps * terms * 0.0056 + frame * terms * 0.36 + pixels * columns * 0.43) +
+                         weights * (0.26 + 0.26 * again);
+    ratio *= split / direct;
+  }
+  return ratio < (training ? 0.85 : 0.72);
+}
+
 /* The one predicate: from the geometry alone, never from the batch or the thread count. `wanted` is CNF_AUTO, CNF_DIRECT
  * or CNF_WINOGRAD; `strict` forbids 6 points.
  *
  * Forward, one image and eight count alike (the least product of both costs), unless one image would be half as slow again
  * as direct. In training, as gradients always are, eight images alone count (512 -> 512 at 4 x 4, 32 images: 3.7 and 1.7 ms). */
-static inline int cnf_conv2d_algorithm(const cnf_conv2d *s, int pass, int training, int wanted, int strict) {
+static inline int cnf_conv2d_algorithm(const cnf_conv2d *s, int pass, int training, int wanted, int strict,
+                                       int has_tiles) {
   const cnf_conv2d t = pass == CNF_BACKWARD_INPUT ? cnf_conv2d_turned(s) : *s;
   const ptrdiff_t cg = s->c / s->groups, kg = s->k / s->groups, r = s->kh;
   if (wanted == CNF_WINOGRAD) return strict ? CNF_WINOGRAD4 : CNF_WINOGRAD6;
+  if (wanted == CNF_SPLIT) return CNF_SPLIT;
   if (s->groups > 1 && s->groups == s->c) return CNF_DEPTHWISE;
   if (pass != CNF_BACKWARD_WEIGHT && cnf_grouped_fits(s)) return CNF_GROUPED;
   const ptrdiff_t joined = pass == CNF_BACKWARD_WEIGHT ? cnf_groups_joined(s) : 1;
   const ptrdiff_t least_channels = r == 5 ? 10 : 5; /* fewer are summed in lines or by taps, with no idle lanes */
   if (wanted == CNF_DIRECT || !cnf_winograd_fits(s, strict) || joined * (cg < kg ? cg : kg) < least_channels)
-    return CNF_DIRECT;
+    return wanted != CNF_DIRECT && !strict && has_tiles && cnf_split_pays(s, pass, training) ? CNF_SPLIT : CNF_DIRECT;
   double least = 0, direct = 0, pixels = (double)(t.oh * t.ow);
   /* what is padding is left out: see strips; in a gradient of weights, where that is much */
   if (pass == CNF_BACKWARD_WEIGHT ? s->dh > 1 || s->dw > 1 : (pass == CNF_FORWARD ? cg : kg) >= 48)
@@ -202,7 +281,7 @@ static inline int cnf_conv2d_algorithm(const cnf_conv2d *s, int pass, int traini
     if (points == CNF_DIRECT) direct = one, least = cost;
     if (one < 1.5 * direct && cost < least) best = points, least = cost;
   }
-  return best;
+  return best == CNF_DIRECT && !strict && has_tiles && cnf_split_pays(s, pass, training) ? CNF_SPLIT : best;
 }
 
 /* Tiles of a block, whole register tiles of 14: with U, V and the products should stay in 1 MiB of L2; where U alone is
@@ -382,6 +461,7 @@ static inline ptrdiff_t cnf_conv2d_shares(const cnf_conv2d_job *job) {
   const ptrdiff_t groups = job->shape.groups, cg = job->shape.c / groups;
   if (job->algorithm == CNF_GROUPED) return job->segment;
   if (!job->shared_bytes) return 0;
+  if (job->algorithm == CNF_SPLIT) return cnf_ceil_div(job->shape.k, 32);
   return job->columns_first ? groups * cnf_ceil_div(cg, CNF_KC) * job->row_tasks : groups * cnf_ceil_div(cg, 16);
 }
 
@@ -765,6 +845,58 @@ static inline int cnf_conv2d_turns(const cnf_conv2d *s, ptrdiff_t lanes) {
   return s->sh == 1 && s->sw == 1 && t.pt >= 0 && t.pl >= 0 &&
          (cnf_conv2d_planar(&t, lanes) || cnf_conv2d_thin(&t, lanes) ||
           (cnf_conv2d_lines(&t, CNF_FORWARD) && t.k <= 256));
+}
+
+/* ---- split.inc ---- */
+/* Taps of 32 channels. A panel is the weights of 32 columns; behind all of them, where they are shared, for each whether one of its
+ * weights is out of range. */
+static inline ptrdiff_t cnf_split_steps(const cnf_conv2d *s) { return cnf_ceil_div(s->c, 32) * s->kh * s->kw; }
+static inline uint8_t *cnf_split_beyond(const cnf_conv2d_job *job) {
+  const cnf_conv2d *s = &job->shape;
+  return (uint8_t *)job->shared + cnf_ceil_div(s->k, 32) * cnf_split_steps(s) * 2 * 3072;
+}
+
+/* Tasks of some rows share split weights; of few rows, each worker has some of the columns and splits all pixels itself. */
+static inline void cnf_split_plan(cnf_conv2d_job *job, int workers) {
+  const cnf_conv2d *s = &job->shape;
+  const int plain = cnf_split_plain(s);
+  const ptrdiff_t panels = cnf_ceil_div(s->k, 32), room = CNF_SPLIT_ROOM, pixel = cnf_ceil_div(s->c, 32) * 192,
+                  rows = plain ? s->n * s->oh * s->ow : s->oh;
+  job->algorithm = CNF_SPLIT;
+  job->splits = 1;
+  cnf_split_frame f = cnf_split_frame_of(s, 1, rows);
+  job->segment = 1; /* images a task */
+  const int own = (plain || s->n == 1) && f.pixels * pixel <= 2 * room && panels >= workers &&
+                  (workers == 1 || 2 * rows * (plain ? 1 : f.pitch) <= s->k * s->kh * s->kw);
+  if (own) {
+    job->row_chunk = rows;
+    job->row_tasks = 1;
+  } else if (plain) {
+    const ptrdiff_t most = room / pixel / 32;
+    job->row_chunk = cnf_even_chunk(cnf_ceil_div(rows, 32), most < 4 ? 4 : most, workers) * 32;
+    job->row_tasks = cnf_ceil_div(rows, job->row_chunk);
+  } else {
+    ptrdiff_t lines = s->oh;
+    for (; lines > 1 && cnf_split_frame_of(s, 1, lines).pixels * pixel > room; lines--) {
+    }
+    job->row_chunk =
+        s->n % workers == 0 ? cnf_ceil_div(s->oh, cnf_ceil_div(s->oh, lines)) : cnf_even_chunk(s->oh, lines, workers);
+    job->row_tasks = cnf_ceil_div(s->oh, job->row_chunk);
+    const ptrdiff_t fit = room / (f.pixels * pixel);
+    if (job->row_tasks == 1) job->segment = cnf_even_chunk(s->n, fit < 1 ? 1 : fit, workers);
+  }
+  job->tasks = plain ? job->row_tasks : cnf_ceil_div(s->n, job->segment) * job->row_tasks;
+  const ptrdiff_t parts = own ? workers : job->tasks < workers ? workers / job->tasks : 1;
+  job->col_chunk = cnf_ceil_div(panels, parts) * 32;
+  job->col_tasks = cnf_ceil_div(s->k, job->col_chunk);
+  job->tasks *= job->col_tasks;
+  f = cnf_split_frame_of(s, job->segment, job->row_chunk);
+  const ptrdiff_t panel = cnf_split_steps(s) * 2 * 3072,
+                  strip = (CNF_SPLIT_STRIP + 1) * (CNF_KC + 16) * (ptrdiff_t)sizeof(float);
+  job->shared_bytes = own ? 0 : cnf_whole_pages(panels * (panel + 1));
+  job->scratch_bytes = cnf_whole_pages(
+      f.pixels * pixel + 4096 + cnf_ceil_div(f.pixels, 32) * 4096 + (own ? CNF_SPLIT_STEPS * 2 * 3072 : 0) +
+      (plain ? strip : 0) + f.pixels * ((ptrdiff_t)sizeof(void *) + 2) + s->kh * s->kw * (ptrdiff_t)sizeof(ptrdiff_t));
 }
 
 /* Taps of one axis that reach the inputs in this phase of its stride: backward_input does a phase at a time (conv2d.inc). */

@@ -10,11 +10,13 @@
 #define CNF_ELEM 32
 #include "simd_avx2.h"
 #include "bodies.inc"
+#include "table.inc"
 #include "simd_undef.h"
 #undef CNF_ELEM
 #define CNF_ELEM 64
 #include "simd_avx2.h"
 #include "bodies.inc"
+#include "table.inc"
 #ifdef __clang__
 #pragma clang attribute pop
 #endif

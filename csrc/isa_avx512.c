@@ -11,6 +11,21 @@
 #define CNF_ELEM 32
 #include "simd_avx512.h"
 #include "bodies.inc"
+#include "table.inc"
+
+#if CNF_HAS_AMX
+/* The same, and what isa_amx.c adds. */
+#define CNF_KERNEL(name)
+#define CNF_TILE_KERNEL(name) cnf_kernel cnf_##name##_f32_amx;
+#include "cnf_kernels.inc"
+#undef CNF_KERNEL
+const cnf_kernels cnf_kernels_f32_amx = {
+#define CNF_KERNEL(name) CNF_NAME(name),
+#define CNF_TILE_KERNEL(name) cnf_##name##_f32_amx,
+#include "cnf_kernels.inc"
+#undef CNF_KERNEL
+    .lanes = VL};
+#endif
 #ifdef __clang__
 #pragma clang attribute pop
 #endif

@@ -6,8 +6,10 @@
 #define CNF_ELEM 32
 #include "simd_scalar.h"
 #include "bodies.inc"
+#include "table.inc"
 #include "simd_undef.h"
 #undef CNF_ELEM
 #define CNF_ELEM 64
 #include "simd_scalar.h"
 #include "bodies.inc"
+#include "table.inc"

@@ -131,14 +131,14 @@ def test_wide_instructions_are_only_in_kernels_for_them(library):
     """What runs before the choice, or on any CPU, holds no AVX; the AVX2 kernels hold no AVX-512."""
     if "x86-64" not in tool("readelf", "-h", library).lower().replace("_", "-"):
         pytest.skip("not x86-64")
-    function, wrong, counts = "", {}, dict.fromkeys(("scalar", "avx2", "avx512"), 0)
+    function, wrong, counts = "", {}, dict.fromkeys(("scalar", "avx2", "avx512", "amx"), 0)
     for line in tool("objdump", "-d", "--no-show-raw-insn", library).splitlines():
         if match := re.match(r"[0-9a-f]+ <(.+)>:", line):
             function = match[1]
             isa = next((isa for isa in counts if re.search(rf"_{isa}(\.|$)", function)), "scalar")
         elif "%zmm" in line or re.search(r"%k[0-7]|%[xy]mm(1[6-9]|2\d|3[01])", line):
             counts[isa] += 1
-            if isa != "avx512":
+            if isa not in ("avx512", "amx"):
                 wrong.setdefault(function, line.strip())
         elif "%ymm" in line or re.search(r"\tv[a-z]", line):
             counts[isa] += 1
@@ -150,7 +150,7 @@ def test_wide_instructions_are_only_in_kernels_for_them(library):
 
 @pytest.mark.nightly
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize("unit", ["cnf_dispatch", "isa_scalar", "isa_avx2", "isa_avx512"])
+@pytest.mark.parametrize("unit", ["cnf_dispatch", "isa_scalar", "isa_avx2", "isa_avx512", "isa_amx"])
 def test_no_stack_frame_is_larger_than_16_kib(unit, tmp_path):
     """A kernel runs on stacks of 64 KiB: gcc says what each function takes."""
     tool("gcc", "-std=gnu11", "-O2", "-ffp-contract=off", "-fno-math-errno", "-Werror=frame-larger-than=16384", "-c",

@@ -12,10 +12,11 @@ from cnnfast.ops.columns cimport column_sums
 from cnnfast.ops.copy cimport copied
 from cnnfast.ops.cpu cimport (
     CNF_AUTO, CNF_BACKWARD_INPUT, CNF_BACKWARD_WEIGHT, CNF_DEPTHWISE, CNF_DIRECT, CNF_FORWARD, CNF_GROUPED, CNF_LINEAR,
-    CNF_RELU, CNF_SIGMOID, CNF_SUM_CHUNK, CNF_WINOGRAD, cnf_conv2d, cnf_conv2d_algorithm, cnf_conv2d_few,
+    CNF_RELU, CNF_SIGMOID, CNF_SPLIT, CNF_SUM_CHUNK, CNF_WINOGRAD, cnf_conv2d, cnf_conv2d_algorithm, cnf_conv2d_few,
     cnf_conv2d_few_plan, cnf_conv2d_job, cnf_conv2d_plan, cnf_conv2d_shares, cnf_conv2d_turn, cnf_conv2d_turns,
-    cnf_depthwise_plan, cnf_elementwise, cnf_grouped_plan, cnf_groups_joined, cnf_kernel, cnf_kernels, cnf_winograd_fits,
-    cnf_winograd_plan, cnf_winograd_weight_plan, kernels
+    cnf_depthwise_plan, cnf_elementwise, cnf_grouped_plan, cnf_groups_joined, cnf_kernel, cnf_kernels,
+    cnf_split_fits, cnf_split_plan, cnf_winograd_fits, cnf_winograd_plan, cnf_winograd_weight_plan,
+    current_isa, kernels
 )
 from cnnfast.ops.memory cimport Block, block
 from cnnfast.ops.threads cimport run, thread_count, unrepeatable
@@ -35,7 +36,8 @@ cdef int activation_code(object activation, str func) except -1:
     raise ValueError(f"{func}: activation must be None, 'relu' or 'sigmoid', got {activation!r}")
 
 
-cdef int _choose(cnf_conv2d_job *job, int which, bint training, str func, object algorithm, object precision) except -1:
+cdef int _choose(cnf_conv2d_job *job, int which, bint training, int typenum, str func, object algorithm,
+                 object precision) except -1:
     """Set the algorithm of a job whose shape is known."""
     cdef int wanted
     if algorithm == "auto":
@@ -44,8 +46,10 @@ cdef int _choose(cnf_conv2d_job *job, int which, bint training, str func, object
         wanted = CNF_DIRECT
     elif algorithm == "winograd":
         wanted = CNF_WINOGRAD
+    elif algorithm == "split":
+        wanted = CNF_SPLIT
     else:
-        raise ValueError(f"{func}: algorithm must be 'auto', 'direct' or 'winograd', got {algorithm!r}")
+        raise ValueError(f"{func}: algorithm must be 'auto', 'direct', 'winograd' or 'split', got {algorithm!r}")
     if precision != "default" and precision != "strict":
         raise ValueError(f"{func}: precision must be 'default' or 'strict', got {precision!r}")
     cdef bint strict = precision == "strict"
@@ -53,7 +57,17 @@ cdef int _choose(cnf_conv2d_job *job, int which, bint training, str func, object
         kernel = "3 x 3" if strict else "3 x 3 or 5 x 5"
         raise ValueError(f"{func}: algorithm 'winograd' needs a {kernel} kernel and stride 1, got a kernel of "
                          f"{(job.shape.kh, job.shape.kw)} and stride {(job.shape.sh, job.shape.sw)}")
-    job.algorithm = cnf_conv2d_algorithm(&job.shape, which, training, wanted, strict)
+    cdef bint has_tiles = kernels(typenum).conv2d_split != NULL
+    if wanted == CNF_SPLIT:
+        if not has_tiles:
+            raise ValueError(f"{func}: algorithm 'split' needs float32 and a processor with AMX, in use are "
+                             f"{'float64' if typenum == cnp.NPY_DOUBLE else 'float32'} and {current_isa()}")
+        if not cnf_split_fits(&job.shape, which):
+            raise ValueError(f"{func}: algorithm 'split' makes no gradient of weights, and needs groups 1, sums of less than "
+                             f"32768 terms and, backward, stride 1, got groups {job.shape.groups}, a weight "
+                             f"{(job.shape.kh, job.shape.kw, job.shape.c, job.shape.k)} and a stride of "
+                             f"{(job.shape.sh, job.shape.sw)}")
+    job.algorithm = cnf_conv2d_algorithm(&job.shape, which, training, wanted, strict, has_tiles)
     return 0
 
 
@@ -174,6 +188,11 @@ cdef int perform(cnf_conv2d_job *job, int which, int typenum, str func, object n
     elif which == CNF_BACKWARD_WEIGHT:
         cnf_winograd_weight_plan(job, itemsize, most)
         kernel = table.winograd_backward_weight
+    elif job.algorithm == CNF_SPLIT:
+        if which == CNF_BACKWARD_INPUT:
+            cnf_conv2d_turn(job)
+        cnf_split_plan(job, most)
+        kernel, transform = table.conv2d_split, table.split_weights
     else:
         if which == CNF_BACKWARD_INPUT:
             cnf_conv2d_turn(job)
@@ -292,10 +311,11 @@ def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, *, a
         Applied before the result is stored.
     data_format : "channels_last" or "channels_first"
         channels_first: x (N, C, H, W), weight (K, C / groups, KH, KW), result (N, K, OH, OW).
-    algorithm : "auto", "direct" or "winograd"
-        "auto" chooses from the geometry, never from N or the thread count.
+    algorithm : "auto", "direct", "winograd" or "split"
+        "auto" chooses from the geometry, never from N or the thread count. "split": float32 as sums of bfloat16 products, as
+        precise, on a processor with AMX.
     precision : "default" or "strict"
-        "strict" forbids Winograd F(4x4, 3x3) and F(2x2, 5x5), whose error is bounded norm-wise only.
+        "strict" forbids Winograd F(4x4, 3x3) and F(2x2, 5x5), whose error is bounded norm-wise only, and to split.
     training : bool
         "auto" takes what is best for many images, as gradients do; else what is good for one, too.
     out : ndarray, optional
@@ -335,7 +355,7 @@ def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, *, a
         if cnp.PyArray_NDIM(ba) != 1 or cnp.PyArray_DIM(ba, 0) != job.shape.k:
             raise ValueError(f"{func}: bias must have shape {(job.shape.k,)}, got {(<object>ba).shape}")
     shape[0], shape[1], shape[2], shape[3] = job.shape.n, job.shape.oh, job.shape.ow, job.shape.k
-    _choose(&job, CNF_FORWARD, bool(training), func, algorithm, precision)
+    _choose(&job, CNF_FORWARD, bool(training), cnp.PyArray_TYPE(xa), func, algorithm, precision)
     return _run_pass(&job, CNF_FORWARD, func, xa, wa, ba, shape, first, out, num_threads)
 
 
@@ -357,7 +377,7 @@ def _conv2d_finished(cnp.ndarray x, cnp.ndarray weight, bias, norm, residual, st
     if residual is not None:
         job.residual = cnp.PyArray_DATA(<cnp.ndarray>residual)
     shape[0], shape[1], shape[2], shape[3] = job.shape.n, job.shape.oh, job.shape.ow, job.shape.k
-    _choose(&job, CNF_FORWARD, False, "conv2d", algorithm, precision)
+    _choose(&job, CNF_FORWARD, False, cnp.PyArray_TYPE(x), "conv2d", algorithm, precision)
     return _run_pass(&job, CNF_FORWARD, "conv2d", x, weight, bias, shape, False, None, num_threads)
 
 
@@ -396,7 +416,7 @@ def conv2d_backward_input(dy, weight, input_shape, stride=1, padding=0, dilation
     _extents(input_shape, func, "input_shape", first, False, shape)
     geometry(&job.shape, func, first, shape, cnp.PyArray_DIMS(wa), stride, padding, dilation, groups)
     _check_dy(da, &job.shape, func, first)
-    _choose(&job, CNF_BACKWARD_INPUT, True, func, algorithm, precision)
+    _choose(&job, CNF_BACKWARD_INPUT, True, cnp.PyArray_TYPE(da), func, algorithm, precision)
     return _run_pass(&job, CNF_BACKWARD_INPUT, func, da, wa, None, shape, first, out, num_threads)
 
 
@@ -427,7 +447,7 @@ def conv2d_backward_weight(x, dy, weight_shape, stride=1, padding=0, dilation=1,
     _extents(weight_shape, func, "weight_shape", first, True, shape)
     geometry(&job.shape, func, first, cnp.PyArray_DIMS(xa), shape, stride, padding, dilation, groups)
     _check_dy(da, &job.shape, func, first)
-    _choose(&job, CNF_BACKWARD_WEIGHT, True, func, algorithm, precision)
+    _choose(&job, CNF_BACKWARD_WEIGHT, True, cnp.PyArray_TYPE(xa), func, algorithm, precision)
     return _run_pass(&job, CNF_BACKWARD_WEIGHT, func, xa, da, None, shape, first, out, num_threads)
 
 

@@ -75,6 +75,8 @@ cdef extern from "cnf.h" nogil:
         cnf_kernel *winograd
         cnf_kernel *groups_part
         cnf_kernel *winograd_backward_weight
+        cnf_kernel *split_weights  # of AMX, else NULL
+        cnf_kernel *conv2d_split
         cnf_kernel *depthwise
         cnf_kernel *depthwise_backward_input
         cnf_kernel *depthwise_backward_weight
@@ -288,6 +290,7 @@ cdef extern from "cnf.h" nogil:
         CNF_WINOGRAD6
         CNF_DEPTHWISE
         CNF_GROUPED
+        CNF_SPLIT
         CNF_LINES
         CNF_PLANAR
 
@@ -298,10 +301,12 @@ cdef extern from "cnf.h" nogil:
         CNF_CLIP
 
     bint cnf_winograd_fits(const cnf_conv2d *s, int strict)
-    int cnf_conv2d_algorithm(const cnf_conv2d *s, int which, bint training, int wanted, bint strict)
+    int cnf_conv2d_algorithm(const cnf_conv2d *s, int which, bint training, int wanted, bint strict, bint has_tiles)
     void cnf_winograd_plan(cnf_conv2d_job *job, size_t itemsize, int workers)
     void cnf_winograd_weight_plan(cnf_conv2d_job *job, size_t itemsize, int workers)
     void cnf_depthwise_plan(cnf_conv2d_job *job, int which, size_t itemsize)
+    bint cnf_split_fits(const cnf_conv2d *s, int which)
+    void cnf_split_plan(cnf_conv2d_job *job, int workers)
     void cnf_grouped_plan(cnf_conv2d_job *job, int which, size_t itemsize, ptrdiff_t lanes, int workers)
     ptrdiff_t cnf_groups_joined(const cnf_conv2d *s)
     ptrdiff_t cnf_conv2d_shares(const cnf_conv2d_job *job)

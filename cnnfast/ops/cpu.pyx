@@ -12,10 +12,10 @@ cdef extern from "cnf.h" nogil:
         CNF_ISA_COUNT
         CNF_F32
         CNF_F64
-    const cnf_kernels *cnf_table[3][2]
-    const char *cnf_isa_names[3]
+    const cnf_kernels *cnf_table[4][2]
+    const char *cnf_isa_names[4]
     const char *cnf_kernel_names[]
-    int cnf_isa_of(uint32_t leaf1_ecx, uint32_t leaf7_ebx, uint64_t xcr0)
+    int cnf_isa_of(uint32_t leaf1_ecx, uint32_t leaf7_ebx, uint32_t leaf7_edx, uint64_t xcr0)
     int cnf_isa_detect()
     void cnf_pause()
 
@@ -62,9 +62,9 @@ def kernel_names():
 
 
 def kernel_addresses(isa, dtype):
-    """Address of each kernel, by name, for an instruction set and "float32" or "float64"."""
+    """Address of each kernel there is, by name, for an instruction set and "float32" or "float64"."""
     cdef const size_t *table = <const size_t *>cnf_table[_NAMES.index(isa)][("float32", "float64").index(dtype)]
-    return {name: table[i] for i, name in enumerate(kernel_names())}
+    return {name: table[i] for i, name in enumerate(kernel_names()) if table[i]}
 
 
 @contextmanager
@@ -79,9 +79,9 @@ def using_isa(name):
         _isa = before
 
 
-def isa_for(uint32_t leaf1_ecx, uint32_t leaf7_ebx, uint64_t xcr0):
+def isa_for(uint32_t leaf1_ecx, uint32_t leaf7_ebx, uint64_t xcr0, uint32_t leaf7_edx=0):
     """The instruction set a CPU with these CPUID leaf 1/7 words and this XCR0 would use."""
-    return _NAMES[cnf_isa_of(leaf1_ecx, leaf7_ebx, xcr0)]
+    return _NAMES[cnf_isa_of(leaf1_ecx, leaf7_ebx, leaf7_edx, xcr0)]
 
 
 def _index(name):

@@ -29,7 +29,7 @@ from libc.stdlib cimport free, malloc, qsort, realloc
 from libc.string cimport memcpy, memmove
 
 from cnnfast.ops.cpu cimport (
-    CNF_BACKWARD_INPUT, CNF_CLIP, CNF_DIRECT, CNF_FORWARD, CNF_LINEAR, CNF_LINES, CNF_PLANAR, CNF_RELU, cnf_conv2d_job,
+    CNF_BACKWARD_INPUT, CNF_CLIP, CNF_DIRECT, CNF_FORWARD, CNF_LINEAR, CNF_LINES, CNF_PLANAR, CNF_RELU, CNF_SPLIT, cnf_conv2d_job,
     cnf_conv2d_plan, cnf_conv2d_pool_gradient, cnf_conv2d_pool_lines, cnf_depthwise_plan, cnf_depthwise_walks, cnf_dropout,
     cnf_elementwise, cnf_kernel, cnf_kernels, cnf_norm, cnf_pad2d_job, cnf_pool2d_job, cnf_random, cnf_stores_once, current_isa,
     kernels
@@ -319,7 +319,8 @@ cdef class Tape:
         """Job i names what the jobs do that it does on its way."""
         cdef cnf_conv2d_job *conv = <cnf_conv2d_job *>self.roll.entries[i].job
         cdef const cnf_pool2d_job *pool = NULL
-        if self._is(i, table.conv2d_direct) or self._is(i, table.conv2d_backward_weight_direct):
+        if self._is(i, table.conv2d_direct) or self._is(i, table.conv2d_split) \
+                or self._is(i, table.conv2d_backward_weight_direct):
             pool = conv.pool
             if conv.before != NULL:
                 self._live(i, <const size_t *>conv.before, sizeof(cnf_conv2d_job))
@@ -346,7 +347,7 @@ cdef class Tape:
                 self._move_in(i, norm.y, norm.dy) or self._move_in(i, norm.y, norm.x)
             elif self._is(i, table.batch_norm):
                 self._move_in(i, norm.y, norm.x) or self._move_in(i, norm.y, norm.residual)
-            elif self._is(i, table.conv2d_direct) and cnf_stores_once(conv, CNF_FORWARD) \
+            elif self._is(i, table.conv2d_split) or self._is(i, table.conv2d_direct) and cnf_stores_once(conv, CNF_FORWARD) \
                     or self._is(i, table.conv2d_backward_input_direct) and cnf_stores_once(conv, CNF_BACKWARD_INPUT):
                 self._move_in(i, conv.y, conv.residual)
             elif self._is(i, table.dropout):
@@ -430,10 +431,11 @@ cdef class Tape:
         return i if i < self.roll.count else -1
 
     cdef bint _is(self, Py_ssize_t i, cnf_kernel *kernel) noexcept:
-        return i >= 0 and self.roll.entries[i].kernel == kernel
+        return i >= 0 and kernel != NULL and self.roll.entries[i].kernel == kernel
 
     cdef bint _convolves(self, Py_ssize_t i, const cnf_kernels *table) noexcept:
-        return self._is(i, table.conv2d_direct) or self._is(i, table.conv2d_grouped) or self._is(i, table.winograd)
+        return self._is(i, table.conv2d_direct) or self._is(i, table.conv2d_grouped) or self._is(i, table.winograd) \
+            or self._is(i, table.conv2d_split)
 
     cdef bint _dies(self, const void *p, Py_ssize_t last):
         """Whether no job after `last` has to do with the block at `p` before it is given back."""
@@ -614,13 +616,13 @@ cdef class Tape:
         if not self._is(i, table.depthwise) or first.transposed or first.residual != NULL \
                 or not cnf_depthwise_walks(&first.shape, itemsize) or first.shape.sh * first.shape.sw != 1:
             return 0  # strided, the pixels of a strip come in faster than the prefetcher follows
-        if self._is(j, table.batch_norm_tile):
+        while self._is(j, table.batch_norm_tile) or self._is(j, table.split_weights):
             j = self._next(j)
-        if not self._is(j, table.conv2d_direct):
+        if not self._is(j, table.conv2d_direct) and not self._is(j, table.conv2d_split):
             return 0
         conv = <cnf_conv2d_job *>self.roll.entries[j].job
         if conv.x != first.y or conv.shape.kh * conv.shape.kw * conv.shape.sh * conv.shape.sw * conv.shape.groups != 1 \
-                or conv.shape.pt or conv.shape.pl or conv.col_tasks != 1 or conv.algorithm != CNF_DIRECT \
+                or conv.shape.pt or conv.shape.pl or conv.col_tasks != 1 or conv.algorithm not in (CNF_DIRECT, CNF_SPLIT) \
                 or conv.residual == first.y:
             return 0
         if conv.shape.n != first.shape.n or conv.shape.oh != first.shape.oh or conv.shape.ow != first.shape.ow \

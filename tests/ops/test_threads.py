@@ -149,7 +149,7 @@ assert "CNNFAST_NUM_THREADS" in str(caught[0].message) and {value!r} in str(caug
 
 def test_max_isa_lowers_the_path():
     code = "from cnnfast.ops import cpu, relu; relu([-1.0, 2.0]); print(cpu.current_isa())"
-    for wanted in ("scalar", "avx2", "avx512"):
+    for wanted in ("scalar", "avx2", "avx512", "amx"):
         child = run_python(code, CNNFAST_MAX_ISA=wanted)
         best = wanted if wanted in cpu.available_isas() else cpu.available_isas()[-1]
         assert (child.returncode, child.stdout.strip()) == (0, best), child.stderr
@@ -164,7 +164,7 @@ try:
     import cnnfast.ops
 except ImportError as error:
     message = str(error)
-assert all(word in message for word in ("CNNFAST_MAX_ISA", "scalar", "avx2", "avx512", {value!r})), message
+assert all(word in message for word in ("CNNFAST_MAX_ISA", "scalar", "avx2", "avx512", "amx", {value!r})), message
 print("named")
 """
     child = run_python(code, CNNFAST_MAX_ISA=value)
@@ -191,6 +191,39 @@ AVX512 = 1 << 16 | 1 << 17 | 1 << 30 | 1 << 31  # f, dq, bw, vl
 )
 def test_choice_of_isa(leaf1, leaf7, xcr0, expected):
     assert cpu.isa_for(leaf1, leaf7, xcr0) == expected
+
+
+@pytest.mark.parametrize(
+    "leaf7, leaf7_edx, xcr0, expected",
+    [
+        (AVX512, 1 << 22 | 1 << 24, 0x600E7, "amx"),
+        (AVX512, 1 << 24, 0x600E7, "avx512"),  # tiles, but not of bfloat16
+        (AVX512, 1 << 22 | 1 << 24, 0x200E7, "avx512"),  # the system doesn't save what tiles hold
+        (0, 1 << 22 | 1 << 24, 0x600E7, "avx2"),
+    ],
+)
+def test_choice_of_tiles(leaf7, leaf7_edx, xcr0, expected):
+    assert cpu.isa_for(FMA | OSXSAVE | AVX, AVX2 | leaf7, xcr0, leaf7_edx) == expected
+
+
+@pytest.mark.skipif("amx" not in cpu.available_isas(), reason="needs a CPU with AMX")
+def test_a_process_that_may_not_use_tiles_does_without(tmp_path):
+    """The kernel refuses them where a signal's handler has too small a stack for them."""
+    code = """
+import ctypes
+libc = ctypes.CDLL(None, use_errno=True)
+class Stack(ctypes.Structure):
+    _fields_ = [("sp", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t)]
+memory = ctypes.create_string_buffer(4096)
+small = libc.sigaltstack(ctypes.byref(Stack(ctypes.addressof(memory), 0, 4096)), None) == 0
+import numpy as np
+from cnnfast import ops
+from cnnfast.ops import cpu
+y = ops.conv2d(np.ones((1, 14, 14, 512), np.float32), np.ones((1, 1, 512, 512), np.float32))
+print(small, cpu.current_isa(), (y == 512).all())
+"""
+    child = run_python(code, CNNFAST_MAX_ISA=None)
+    assert child.stdout.split() in (["True", "avx512", "True"], ["False", "amx", "True"]), child.stderr
 
 
 def test_using_isa_restores():
