@@ -220,29 +220,32 @@ static inline ptrdiff_t cnf_split_tap(const cnf_conv2d *s, const cnf_split_frame
   return phase * f->phase + ky * s->dh / s->sh * f->pitch + kx * s->dw / s->sw;
 }
 
-/* Whether splitting takes less than 0.85 of the time of a direct pass, both in nanoseconds of a core of an Emerald Rapids: to
- * multiply; to split each pixel, to store each result; weights, to read, to split, and if they leave L2, to read again for every
- * frame. Fitted to 500 shapes, one image and eight; these count alike, but in training eight alone. */
+/* Whether splitting pays, by nanoseconds of a core of an Emerald Rapids: to multiply; to split each pixel, to store each result;
+ * weights, to read, to split, and if they leave L2, to read again for every frame. Fitted to 500 shapes. One image is made by two
+ * cores, each of which splits all pixels and makes some of the panels. That and eight count alike, unless it would be slower than
+ * direct; in training eight alone count. */
 static inline int cnf_split_pays(const cnf_conv2d *s, int pass, int training) {
   const cnf_conv2d t = pass == CNF_BACKWARD_INPUT ? cnf_conv2d_turned(s) : *s;
   if (!cnf_split_fits(s, pass) || t.c < 24 || t.k < 16) return 0;
   const cnf_split_frame f = cnf_split_frame_of(&t, 1, t.oh);
   const int plain = cnf_split_plain(&t);
+  const ptrdiff_t panels = cnf_ceil_div(t.k, 32);
   const double pixels = (double)(t.oh * t.ow), frame = plain ? pixels : (double)(f.phases_y * f.phases_x * f.phase),
                rows = plain ? pixels : (double)f.phase, columns = (double)(cnf_ceil_div(t.k, 16) * 16),
-               terms = (double)(f.chunks * 32), taps = (double)(t.kh * t.kw), weights = taps * terms * columns;
-  double ratio = 1;
-  for (int images = training ? 8 : 1; images <= 8; images += 7) {
-    const double frames = images * frame * terms * 6 / CNF_SPLIT_ROOM,
+               terms = (double)(f.chunks * 32), taps = (double)(t.kh * t.kw), weights = taps * terms * columns,
+               uneven = (double)(cnf_ceil_div(panels, 2) * 2) / (double)panels;
+  double gain[2];
+  for (int one = 0; one < 2; one++) {
+    const double images = one ? 1 : 8, frames = images * frame * terms * 6 / CNF_SPLIT_ROOM,
                  again = weights * 6 > 1e6 && frames > 1 ? frames : 0;
     const double direct =
                      images * pixels * (columns * (taps * t.c * 0.0116 + 0.126) + taps * t.c * 0.1) + weights * 0.076,
-                 split = images *
-                             (rows * columns * taps * terms * 0.0056 + frame * terms * 0.36 + pixels * columns * 0.43) +
-                         weights * (0.26 + 0.26 * again);
-    ratio *= split / direct;
+                 split = images * (rows * columns * taps * terms * 0.0056 * (one ? uneven : 1) +
+                                   frame * terms * (one ? 0.72 : 0.36) + pixels * columns * 0.43) +
+                         weights * ((one ? 0.4 : 0.26) + 0.26 * again);
+    gain[one] = direct / split;
   }
-  return ratio < (training ? 0.85 : 0.72);
+  return training ? gain[0] > 1.18 : gain[1] > 0.95 && gain[0] * gain[1] > 1.2;
 }
 
 /* The one predicate: from the geometry alone, never from the batch or the thread count. `wanted` is CNF_AUTO, CNF_DIRECT
