@@ -25,7 +25,7 @@ def arguments(argv):
     add("--threads", default="2,1", help="thread counts, by default %(default)s (--quick: 2)")
     add("--batch", default="", help="only these batch sizes, such as 1,8")
     add("--passes", default=",".join(cases.PASSES), help="of convolutions, by default all: %(default)s")
-    add("--engines", default=None, help=f"by default {DEFAULT}; 'all' adds cnnfast-avx2")
+    add("--engines", default=None, help=f"by default {DEFAULT}; 'all' adds cnnfast-avx2 and cnnfast-avx512")
     add("--rounds", type=int, help="by default 20 (--quick: 5)")
     add("--seconds", type=float, default=0.01, help="length of a turn, by default %(default)s")
     add("--statistic", choices=("median", "minimum"), help="for the ratios; by default the median (--quick: minimum)")

@@ -29,7 +29,7 @@ def arguments(argv):
     add("--quick", action="store_true", help="small networks, few peers, few rounds")
     add("--busy", action="store_true", help="for a machine with other work: one thread, its processor time, minima")
     add("--threads", default="2", help="thread counts, by default %(default)s")
-    add("--engines", default=None, help=f"by default {DEFAULT}; 'all' adds cnnfast-avx2")
+    add("--engines", default=None, help=f"by default {DEFAULT}; 'all' adds cnnfast-avx2 and cnnfast-avx512")
     add("--rounds", type=int, help="by default 20 (--quick: 5)")
     add("--seconds", type=float, default=0.05, help="length of a turn, by default %(default)s")
     add("--statistic", choices=("median", "minimum"), help="for the ratios; by default the median (--quick: minimum)")

@@ -25,6 +25,7 @@ KERNELS = {
     "cnnfast": ("cnnfast", "auto", {}),
     "cnnfast-direct": ("cnnfast", "direct", {}),
     "cnnfast-avx2": ("cnnfast", "auto", {"CNNFAST_MAX_ISA": "avx2"}),
+    "cnnfast-avx512": ("cnnfast", "auto", {"CNNFAST_MAX_ISA": "avx512"}),
     "numpy": ("numpy", None, TUNED_MALLOC),
     "torch-nhwc": ("torch", "channels_last", TUNED_MALLOC),
     "torch-nchw": ("torch", "contiguous", TUNED_MALLOC),
@@ -36,6 +37,7 @@ KERNELS = {
 NETWORKS = {
     "cnnfast": ("cnnfast", "auto", {}),
     "cnnfast-avx2": ("cnnfast", "auto", {"CNNFAST_MAX_ISA": "avx2"}),
+    "cnnfast-avx512": ("cnnfast", "auto", {"CNNFAST_MAX_ISA": "avx512"}),
     "numpy": ("numpy", None, TUNED_MALLOC),
     "torch-nhwc": ("torch", "channels_last", TUNED_MALLOC),
     "torch-nchw": ("torch", "contiguous", TUNED_MALLOC),
