@@ -248,23 +248,20 @@ static inline int cnf_split_pays(const cnf_conv2d *s, int pass, int training) {
   return training ? gain[0] > 1.18 : gain[1] > 0.95 && gain[0] * gain[1] > 1.2;
 }
 
-/* The one predicate: from the geometry alone, never from the batch or the thread count. `wanted` is CNF_AUTO, CNF_DIRECT
- * or CNF_WINOGRAD; `strict` forbids 6 points.
+/* What the predicate below chooses where all products are float32's.
  *
  * Forward, one image and eight count alike (the least product of both costs), unless one image would be half as slow again
  * as direct. In training, as gradients always are, eight images alone count (512 -> 512 at 4 x 4, 32 images: 3.7 and 1.7 ms). */
-static inline int cnf_conv2d_algorithm(const cnf_conv2d *s, int pass, int training, int wanted, int strict,
-                                       int has_tiles) {
+static inline int cnf_conv2d_algorithm_by_fma(const cnf_conv2d *s, int pass, int training, int wanted, int strict) {
   const cnf_conv2d t = pass == CNF_BACKWARD_INPUT ? cnf_conv2d_turned(s) : *s;
   const ptrdiff_t cg = s->c / s->groups, kg = s->k / s->groups, r = s->kh;
   if (wanted == CNF_WINOGRAD) return strict ? CNF_WINOGRAD4 : CNF_WINOGRAD6;
-  if (wanted == CNF_SPLIT) return CNF_SPLIT;
   if (s->groups > 1 && s->groups == s->c) return CNF_DEPTHWISE;
   if (pass != CNF_BACKWARD_WEIGHT && cnf_grouped_fits(s)) return CNF_GROUPED;
   const ptrdiff_t joined = pass == CNF_BACKWARD_WEIGHT ? cnf_groups_joined(s) : 1;
   const ptrdiff_t least_channels = r == 5 ? 10 : 5; /* fewer are summed in lines or by taps, with no idle lanes */
   if (wanted == CNF_DIRECT || !cnf_winograd_fits(s, strict) || joined * (cg < kg ? cg : kg) < least_channels)
-    return wanted != CNF_DIRECT && !strict && has_tiles && cnf_split_pays(s, pass, training) ? CNF_SPLIT : CNF_DIRECT;
+    return CNF_DIRECT;
   double least = 0, direct = 0, pixels = (double)(t.oh * t.ow);
   /* what is padding is left out: see strips; in a gradient of weights, where that is much */
   if (pass == CNF_BACKWARD_WEIGHT ? s->dh > 1 || s->dw > 1 : (pass == CNF_FORWARD ? cg : kg) >= 48)
@@ -284,7 +281,16 @@ static inline int cnf_conv2d_algorithm(const cnf_conv2d *s, int pass, int traini
     if (points == CNF_DIRECT) direct = one, least = cost;
     if (one < 1.5 * direct && cost < least) best = points, least = cost;
   }
-  return best == CNF_DIRECT && !strict && has_tiles && cnf_split_pays(s, pass, training) ? CNF_SPLIT : best;
+  return best;
+}
+
+/* The one predicate: from the geometry alone, never from the batch or the thread count. `wanted` is CNF_AUTO, CNF_DIRECT,
+ * CNF_WINOGRAD or CNF_SPLIT; `strict` forbids 6 points, and to split, which takes `tiles`. */
+static inline int cnf_conv2d_algorithm(const cnf_conv2d *s, int pass, int training, int wanted, int strict, int tiles) {
+  if (wanted == CNF_SPLIT) return CNF_SPLIT;
+  const int best = cnf_conv2d_algorithm_by_fma(s, pass, training, wanted, strict);
+  const int may_split = tiles && !strict && wanted == CNF_AUTO && best == CNF_DIRECT;
+  return may_split && cnf_split_pays(s, pass, training) ? CNF_SPLIT : best;
 }
 
 /* Tiles of a block, whole register tiles of 14: with U, V and the products should stay in 1 MiB of L2; where U alone is
