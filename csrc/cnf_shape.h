@@ -517,11 +517,12 @@ static inline int cnf_is_one_cut(ptrdiff_t taps, ptrdiff_t channels) {
   return taps * channels <= CNF_TERMS || (taps == 1 && channels <= CNF_KC);
 }
 
-/* Whether a direct pass over single pixels stores nothing but finished results, from `terms` channels to `columns`, so that its
- * residual may lie where they go. */
+/* Whether a pass stores nothing but finished results, so that its residual may lie where they go: one on tiles, or a direct one over
+ * single pixels, from `terms` channels to `columns`. A depthwise convolution before it may read the residual all the while. */
 static inline int cnf_stores_once(const cnf_conv2d_job *job, int pass) {
   const cnf_conv2d *s = &job->shape;
   const ptrdiff_t terms = pass == CNF_FORWARD ? s->c : s->k, columns = pass == CNF_FORWARD ? s->k : s->c;
+  if (job->algorithm == CNF_SPLIT) return !job->before;
   return s->kh * s->kw * s->sh * s->sw * s->groups == 1 && !s->pt && !s->pl && s->oh == s->h && s->ow == s->w &&
          job->algorithm == CNF_DIRECT && !job->before && job->activation != CNF_SIGMOID && cnf_is_one_cut(1, terms) &&
          columns > 4 && s->n * s->h * s->w > 1;

@@ -347,7 +347,7 @@ cdef class Tape:
                 self._move_in(i, norm.y, norm.dy) or self._move_in(i, norm.y, norm.x)
             elif self._is(i, table.batch_norm):
                 self._move_in(i, norm.y, norm.x) or self._move_in(i, norm.y, norm.residual)
-            elif self._is(i, table.conv2d_split) or self._is(i, table.conv2d_direct) and cnf_stores_once(conv, CNF_FORWARD) \
+            elif (self._is(i, table.conv2d_direct) or self._is(i, table.conv2d_split)) and cnf_stores_once(conv, CNF_FORWARD) \
                     or self._is(i, table.conv2d_backward_input_direct) and cnf_stores_once(conv, CNF_BACKWARD_INPUT):
                 self._move_in(i, conv.y, conv.residual)
             elif self._is(i, table.dropout):

@@ -205,6 +205,17 @@ def test_a_plan_has_the_bits_of_its_layers(value, rng):
     assert_same_bits(alone[0], planned[0])
 
 
+def test_a_residual_that_a_depthwise_convolution_still_reads_is_not_written_over(rng):
+    x = rng.normal(size=(3, 14, 14, 512)).astype(np.float32)
+    block = layers.Residual([layers.DepthwiseConv2D(3, padding="same"), layers.Conv2D(512, 1)])
+    model = cnnfast.Sequential([layers.Input((14, 14, 512)), layers.Conv2D(512, 1), block, layers.Conv2D(40, 1)], seed=0)
+    planned = [model.predict_on_batch(x) for _ in range(4)]
+    model.compile(loss="mse", run_eagerly=True)
+    eager = model.predict_on_batch(x)
+    for y in planned:
+        assert_same_bits(y, eager)
+
+
 def test_auto_takes_it_where_it_pays(rng):
     x, weight = (rng.normal(size=size).astype(np.float32) for size in ((1, 14, 14, 512), (1, 1, 512, 512)))
     split, direct = ops.conv2d(x, weight, **SPLIT), ops.conv2d(x, weight, algorithm="direct")
