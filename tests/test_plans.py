@@ -365,6 +365,17 @@ def test_a_norm_of_other_channels_is_not_joined(chain, isa, rng):
     assert train(False) == train(True)
 
 
+@pytest.mark.parametrize("first", [lambda: layers.Conv2D(5, 3), lambda: layers.DepthwiseConv2D(3)], ids=["conv", "depthwise"])
+def test_a_map_that_is_normalised_and_added_is_kept(first, isa, rng):
+    """x + norm(x): the norm may not become a part of what makes x, which then is nowhere."""
+    x = rng.normal(size=(2, 8, 10, 6)).astype(np.float32)
+    model = Sequential([layers.Input(x.shape[1:]), first(), layers.Residual([layers.BatchNormalization()]), layers.Conv2D(3, 1)], seed=1)
+    planned = [model.predict_on_batch(x) for _ in range(4)]
+    model.compile("sgd", "mse", run_eagerly=True)
+    for y in planned:
+        assert_same_bits(y, model.predict_on_batch(x))
+
+
 def random_layer(rng, shape):
     """A layer, or a block of some, that takes a map of `shape` (no smaller than 3 x 3), or its features."""
     pick = lambda *options: options[rng.integers(len(options))]  # noqa: E731

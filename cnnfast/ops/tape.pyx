@@ -592,6 +592,8 @@ cdef class Tape:
             channels = conv.shape.c if back else conv.shape.k
             if norm.channels != channels:
                 return 0  # a layer between them sees the same memory in another shape
+            if norm.residual == conv.y:
+                return 0  # what is normalised is added again, too
             if norm.x == conv.y and self._dies(conv.y, j) and (<cnf_norm *>self.roll.entries[tile].job).tiled == norm.tiled:
                 conv.mean = norm.tiled
                 conv.scale = <char *>norm.tiled + norm.period * itemsize
