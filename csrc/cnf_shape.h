@@ -248,6 +248,23 @@ static inline int cnf_split_pays(const cnf_conv2d *s, int pass, int training) {
   return training ? gain[0] > 1.18 : gain[1] > 0.95 && gain[0] * gain[1] > 1.2;
 }
 
+/* The same of a matrix product, rows x terms by terms x columns, on two cores: fitted to 1,800 shapes. Its split weights stay below
+ * 96 MB. */
+static inline int cnf_matmul_splits(ptrdiff_t rows, ptrdiff_t terms, ptrdiff_t columns) {
+  const double m = (double)rows, k = (double)(cnf_ceil_div(terms, 32) * 32),
+               n = (double)(cnf_ceil_div(columns, 16) * 16);
+  if (terms >= 1 << 15 || k * n > 1 << 24) return 0;
+  const int few = 2 * rows <= columns; /* each core splits all of them, and some of the panels */
+  const ptrdiff_t panels = cnf_ceil_div(columns, 32);
+  const double uneven = few ? (double)(cnf_ceil_div(panels, 2) * 2) / (double)panels : 1,
+               frames = m * (k < CNF_SPLIT_STEPS * 32 ? k : CNF_SPLIT_STEPS * 32) * 6 / CNF_SPLIT_ROOM,
+               again = k * n * 6 > 1e6 && frames > 1 ? frames : 0;
+  const double direct = m * n * ((double)terms * 0.013 + 0.056) + m * (double)terms * 0.048 + k * n * 0.125,
+               split = m * n * (k * 0.0066 * uneven + 0.34) + m * k * (few ? 0.35 : 0.3) +
+                       k * n * ((few ? 0.43 : 0.95) + 0.18 * again);
+  return direct > 1.2 * split;
+}
+
 /* What the predicate below chooses where all products are float32's.
  *
  * Forward, one image and eight count alike (the least product of both costs), unless one image would be half as slow again
@@ -866,12 +883,30 @@ static inline uint8_t *cnf_split_beyond(const cnf_conv2d_job *job) {
   return (uint8_t *)job->shared + cnf_ceil_div(s->k, 32) * cnf_split_steps(s) * 2 * 3072;
 }
 
+/* Steps whose pixels a frame holds at a time: all, but of many rows of many channels, where it would leave L2. */
+static inline ptrdiff_t cnf_split_part(const cnf_conv2d_job *job) {
+  const ptrdiff_t steps = cnf_split_steps(&job->shape);
+  return cnf_split_plain(&job->shape) && job->shared_bytes && steps > CNF_SPLIT_STEPS ? CNF_SPLIT_STEPS : steps;
+}
+
+/* Bytes of those pixels. */
+static inline ptrdiff_t cnf_split_held(const cnf_conv2d_job *job, const cnf_split_frame *f) {
+  const ptrdiff_t part = cnf_split_part(job);
+  return f->pixels * (part < f->chunks ? part : f->chunks) * 192;
+}
+
+/* Bytes of the sums that are taken up again: of each panel, if a frame holds a part of the steps. */
+static inline ptrdiff_t cnf_split_before(const cnf_conv2d_job *job, ptrdiff_t pixels) {
+  const ptrdiff_t panels = cnf_split_part(job) < cnf_split_steps(&job->shape) ? cnf_ceil_div(job->col_chunk, 32) : 1;
+  return cnf_ceil_div(pixels, 32) * panels * 4096;
+}
+
 /* Tasks of some rows share split weights; of few rows, each worker has some of the columns and splits all pixels itself. */
 static inline void cnf_split_plan(cnf_conv2d_job *job, int workers) {
   const cnf_conv2d *s = &job->shape;
   const int plain = cnf_split_plain(s);
   const ptrdiff_t panels = cnf_ceil_div(s->k, 32), room = CNF_SPLIT_ROOM, pixel = cnf_ceil_div(s->c, 32) * 192,
-                  rows = plain ? s->n * s->oh * s->ow : s->oh;
+                  part = CNF_SPLIT_STEPS * 192, rows = plain ? s->n * s->oh * s->ow : s->oh;
   job->algorithm = CNF_SPLIT;
   job->splits = 1;
   cnf_split_frame f = cnf_split_frame_of(s, 1, rows);
@@ -882,7 +917,7 @@ static inline void cnf_split_plan(cnf_conv2d_job *job, int workers) {
     job->row_chunk = rows;
     job->row_tasks = 1;
   } else if (plain) {
-    const ptrdiff_t most = room / pixel / 32;
+    const ptrdiff_t most = room / (pixel < part ? pixel : part) / 32;
     job->row_chunk = cnf_even_chunk(cnf_ceil_div(rows, 32), most < 4 ? 4 : most, workers) * 32;
     job->row_tasks = cnf_ceil_div(rows, job->row_chunk);
   } else {
@@ -905,7 +940,7 @@ static inline void cnf_split_plan(cnf_conv2d_job *job, int workers) {
                   strip = (CNF_SPLIT_STRIP + 1) * (CNF_KC + 16) * (ptrdiff_t)sizeof(float);
   job->shared_bytes = own ? 0 : cnf_whole_pages(panels * (panel + 1));
   job->scratch_bytes = cnf_whole_pages(
-      f.pixels * pixel + 4096 + cnf_ceil_div(f.pixels, 32) * 4096 + (own ? CNF_SPLIT_STEPS * 2 * 3072 : 0) +
+      cnf_split_held(job, &f) + 4096 + cnf_split_before(job, f.pixels) + (own ? CNF_SPLIT_STEPS * 2 * 3072 : 0) +
       (plain ? strip : 0) + f.pixels * ((ptrdiff_t)sizeof(void *) + 2) + s->kh * s->kw * (ptrdiff_t)sizeof(ptrdiff_t));
 }
 

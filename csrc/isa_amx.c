@@ -1,4 +1,4 @@
-/* What AMX adds to AVX-512: convolution on matrix tiles. Else all is AVX-512's; of its bodies only what these kernels use is here.
+/* What AMX adds to AVX-512: convolution and matmul on matrix tiles. Else all is AVX-512's; of its bodies only what these kernels use is here.
  * The pragma covers this unit only. */
 #include "isa.h"
 #if CNF_HAS_AMX

@@ -36,6 +36,13 @@ cdef int activation_code(object activation, str func) except -1:
     raise ValueError(f"{func}: activation must be None, 'relu' or 'sigmoid', got {activation!r}")
 
 
+cdef int need_tiles(int typenum, str func) except -1:
+    if kernels(typenum).conv2d_split == NULL:
+        raise ValueError(f"{func}: algorithm 'split' needs float32 and a processor with AMX, in use are "
+                         f"{'float64' if typenum == cnp.NPY_DOUBLE else 'float32'} and {current_isa()}")
+    return 0
+
+
 cdef int _choose(cnf_conv2d_job *job, int which, bint training, int typenum, str func, object algorithm,
                  object precision) except -1:
     """Set the algorithm of a job whose shape is known."""
@@ -59,9 +66,7 @@ cdef int _choose(cnf_conv2d_job *job, int which, bint training, int typenum, str
                          f"{(job.shape.kh, job.shape.kw)} and stride {(job.shape.sh, job.shape.sw)}")
     cdef bint has_tiles = kernels(typenum).conv2d_split != NULL
     if wanted == CNF_SPLIT:
-        if not has_tiles:
-            raise ValueError(f"{func}: algorithm 'split' needs float32 and a processor with AMX, in use are "
-                             f"{'float64' if typenum == cnp.NPY_DOUBLE else 'float32'} and {current_isa()}")
+        need_tiles(typenum, func)
         if not cnf_split_fits(&job.shape, which):
             raise ValueError(f"{func}: algorithm 'split' makes no gradient of weights, and needs groups 1, sums of less than "
                              f"32768 terms and, backward, stride 1, got groups {job.shape.groups}, a weight "

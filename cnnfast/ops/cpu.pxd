@@ -307,6 +307,7 @@ cdef extern from "cnf.h" nogil:
     void cnf_depthwise_plan(cnf_conv2d_job *job, int which, size_t itemsize)
     bint cnf_split_fits(const cnf_conv2d *s, int which)
     void cnf_split_plan(cnf_conv2d_job *job, int workers)
+    bint cnf_matmul_splits(ptrdiff_t rows, ptrdiff_t terms, ptrdiff_t columns)
     void cnf_grouped_plan(cnf_conv2d_job *job, int which, size_t itemsize, ptrdiff_t lanes, int workers)
     ptrdiff_t cnf_groups_joined(const cnf_conv2d *s)
     ptrdiff_t cnf_conv2d_shares(const cnf_conv2d_job *job)

@@ -2,7 +2,7 @@
 
 A product with a transposed right operand is a backward pass to the input (A B^T), so that one is read in place. A transposed
 left operand is copied: as a backward pass to the weight (A^T B) it would be summed in another order, and bits may not
-depend on strides."""
+depend on strides. Dense layers do without matrix tiles: a sample's bits may not depend on how many there are."""
 
 import numpy as np
 
@@ -10,9 +10,10 @@ cimport numpy as cnp
 
 from cnnfast.ops.check cimport as_array, as_like, deliver, result, share_memory
 from cnnfast.ops.columns cimport column_sums
-from cnnfast.ops.conv2d cimport activation_code, perform
+from cnnfast.ops.conv2d cimport activation_code, need_tiles, perform
 from cnnfast.ops.cpu cimport (
-    CNF_BACKWARD_INPUT, CNF_BACKWARD_WEIGHT, CNF_DIRECT, CNF_FORWARD, CNF_LINEAR, cnf_conv2d, cnf_conv2d_job
+    CNF_AUTO, CNF_BACKWARD_INPUT, CNF_BACKWARD_WEIGHT, CNF_DIRECT, CNF_FORWARD, CNF_LINEAR, CNF_SPLIT, cnf_conv2d,
+    cnf_conv2d_job, cnf_matmul_splits, kernels
 )
 from cnnfast.ops.memory cimport empty
 from cnnfast.ops.threads cimport unrepeatable
@@ -30,12 +31,12 @@ cdef void _pixels(cnf_conv2d *s, Py_ssize_t rows, Py_ssize_t c, Py_ssize_t k) no
 
 
 cdef int _product(str func, int which, Py_ssize_t rows, Py_ssize_t c, Py_ssize_t k, cnp.ndarray a, cnp.ndarray b,
-                  object bias, int activation, cnp.ndarray y, object num_threads) except -1:
+                  object bias, int activation, int algorithm, cnp.ndarray y, object num_threads) except -1:
     cdef cnf_conv2d_job job
     _pixels(&job.shape, rows, c, k)
     job.mean = job.scale = job.shift = job.residual = NULL
     job.activation = activation
-    job.algorithm = CNF_DIRECT
+    job.algorithm = algorithm
     job.x = cnp.PyArray_DATA(a)
     job.w = cnp.PyArray_DATA(b)
     job.bias = cnp.PyArray_DATA(<cnp.ndarray>bias) if bias is not None else NULL
@@ -49,19 +50,41 @@ cdef bint _is_transposed(object a):
         not cnp.PyArray_IS_C_CONTIGUOUS(<cnp.ndarray>a)
 
 
-cdef int _matmul2d(object a, object b, cnp.ndarray y, object num_threads) except -1:
+cdef int _wanted(object algorithm) except -2:
+    if algorithm == "auto":
+        return CNF_AUTO
+    if algorithm == "direct":
+        return CNF_DIRECT
+    if algorithm == "split":
+        return CNF_SPLIT
+    raise ValueError(f"matmul: algorithm must be 'auto', 'direct' or 'split', got {algorithm!r}")
+
+
+cdef int _chosen(int wanted, Py_ssize_t rows, Py_ssize_t terms, Py_ssize_t columns, int typenum) except -1:
+    """The algorithm of one product of this geometry."""
+    if wanted == CNF_SPLIT:
+        need_tiles(typenum, "matmul")
+        if terms >= 1 << 15:
+            raise ValueError(f"matmul: algorithm 'split' needs sums of less than 32768 terms, got {terms}")
+        return CNF_SPLIT
+    if wanted == CNF_AUTO and kernels(typenum).conv2d_split != NULL and cnf_matmul_splits(rows, terms, columns):
+        return CNF_SPLIT
+    return CNF_DIRECT
+
+
+cdef int _matmul2d(object a, object b, cnp.ndarray y, int algorithm, object num_threads) except -1:
     """y = a @ b for 2-D arrays with no extent 0."""
-    if _plain_product(a, b, y, num_threads) is not None:
+    if _plain_product(a, b, y, algorithm, num_threads) is not None:
         return 0
     cdef Py_ssize_t m = a.shape[0], k = a.shape[1], n = b.shape[1]
     cdef cnp.ndarray aa, ba
     if _is_transposed(b):
         aa = as_array(a, "matmul", "a", 2)
         ba = as_array(b.T, "matmul", "b", 2)
-        return _product("matmul", CNF_BACKWARD_INPUT, m, n, k, aa, ba, None, CNF_LINEAR, y, num_threads)
+        return _product("matmul", CNF_BACKWARD_INPUT, m, n, k, aa, ba, None, CNF_LINEAR, algorithm, y, num_threads)
     ba = as_array(b, "matmul", "b", 2)
     aa = as_array(a, "matmul", "a", 2)
-    return _product("matmul", CNF_FORWARD, m, k, n, aa, ba, None, CNF_LINEAR, y, num_threads)
+    return _product("matmul", CNF_FORWARD, m, k, n, aa, ba, None, CNF_LINEAR, algorithm, y, num_threads)
 
 
 cdef bint _is_place(object out, int ndim, const cnp.npy_intp *dims, int typenum, cnp.ndarray x, cnp.ndarray w) except -1:
@@ -78,13 +101,13 @@ cdef bint _is_place(object out, int ndim, const cnp.npy_intp *dims, int typenum,
     return not share_memory(x, y) and not share_memory(w, y)
 
 
-cdef cnp.ndarray _plain_product(object a, object b, object out, object num_threads):
+cdef cnp.ndarray _plain_product(object a, object b, object out, int wanted, object num_threads):
     """a @ b for the common case, two plain arrays of up to two axes that fit, b perhaps transposed, without further questions;
     else None."""
     cdef cnp.ndarray x, w, y
     cdef cnp.npy_intp dims[2]
     cdef cnp.npy_intp m = 1, n = 1, k
-    cdef int typenum, rows, columns
+    cdef int typenum, rows, columns, algorithm
     if type(a) is not cnp.ndarray or type(b) is not cnp.ndarray:
         return None
     x, w = <cnp.ndarray>a, <cnp.ndarray>b
@@ -107,6 +130,7 @@ cdef cnp.ndarray _plain_product(object a, object b, object out, object num_threa
         dims[rows] = n = cnp.PyArray_DIM(w, 1)
     if m == 0 or n == 0:
         return None
+    algorithm = _chosen(wanted, m, k, n, typenum)
     if out is None:
         y = empty(rows + columns, dims, typenum)
     elif _is_place(out, rows + columns, dims, typenum, x, w):
@@ -114,9 +138,9 @@ cdef cnp.ndarray _plain_product(object a, object b, object out, object num_threa
     else:
         return None
     if cnp.PyArray_IS_C_CONTIGUOUS(w):
-        _product("matmul", CNF_FORWARD, m, k, n, x, w, None, CNF_LINEAR, y, num_threads)
+        _product("matmul", CNF_FORWARD, m, k, n, x, w, None, CNF_LINEAR, algorithm, y, num_threads)
     else:
-        _product("matmul", CNF_BACKWARD_INPUT, m, n, k, x, w, None, CNF_LINEAR, y, num_threads)
+        _product("matmul", CNF_BACKWARD_INPUT, m, n, k, x, w, None, CNF_LINEAR, algorithm, y, num_threads)
     return y
 
 
@@ -124,12 +148,12 @@ cdef object _spread(object x, tuple lead):
     return x if x.shape[:-2] == lead else np.broadcast_to(x, lead + x.shape[-2:])
 
 
-cdef int _matmuls(object a, object b, cnp.ndarray y, object num_threads) except -1:
+cdef int _matmuls(object a, object b, cnp.ndarray y, int algorithm, object num_threads) except -1:
     """y = a @ b for arrays with the same leading axes and no extent 0."""
     if y.ndim == 2:
-        return _matmul2d(a, b, y, num_threads)
+        return _matmul2d(a, b, y, algorithm, num_threads)
     for a_part, b_part, y_part in zip(a, b, y):
-        _matmuls(a_part, b_part, y_part, num_threads)
+        _matmuls(a_part, b_part, y_part, algorithm, num_threads)
     return 0
 
 
@@ -141,13 +165,16 @@ cdef object _operand(object x, str name):
     return as_array(x, "matmul", name)
 
 
-def matmul(a, b, *, out=None, num_threads=None):
+def matmul(a, b, *, algorithm="auto", out=None, num_threads=None):
     """Matrix product by NumPy's rules: 2-D, batched (leading axes broadcast), and 1-D operands.
 
     Parameters
     ----------
     a, b : array_like
         (..., M, K) and (..., K, N), float32 or float64, of one dtype. The bits do not depend on their strides.
+    algorithm : "auto", "direct" or "split"
+        "split": float32 as sums of bfloat16 products, as precise, on a processor with AMX. "auto" takes it for large products,
+        by M, K and N.
     out : ndarray, optional
         Where to write the result.
     num_threads : int, optional
@@ -156,16 +183,18 @@ def matmul(a, b, *, out=None, num_threads=None):
     Returns
     -------
     ndarray, (..., M, N)
-        A row's bits depend on that row of `a` and on `b` alone, not on M or the thread count.
+        Its bits do not depend on the thread count, nor on the leading axes. With one algorithm, a row's bits depend on that row
+        of `a` and on `b` alone, not on M.
 
     Raises
     ------
     TypeError
         An operand is not float32/float64, or the dtypes differ.
     ValueError
-        Inner extents differ, an operand is 0-D, or leading axes do not broadcast.
+        Inner extents differ, an operand is 0-D, leading axes do not broadcast, or the algorithm is not possible.
     """
-    cdef cnp.ndarray y = _plain_product(a, b, out, num_threads)
+    cdef int chosen = _wanted(algorithm)
+    cdef cnp.ndarray y = _plain_product(a, b, out, chosen, num_threads)
     if y is not None:
         return y
     a, b = _operand(a, "a"), _operand(b, "b")
@@ -193,17 +222,18 @@ def matmul(a, b, *, out=None, num_threads=None):
         dims[i] = extent
     y = result(out, "matmul", <int>len(shape), dims, typenum, (a, b))
     y2 = y.reshape(full)
+    chosen = _chosen(chosen, full[-2], a2.shape[-1], full[-1], typenum)
     if y.size == 0:
         pass
     elif a2.shape[-1] == 0:
         unrepeatable()
         y.fill(0)
     elif not lead:
-        _matmul2d(a2, b2, y2, num_threads)
+        _matmul2d(a2, b2, y2, chosen, num_threads)
     elif b2.ndim == 2 and a2.flags.c_contiguous:  # one b for all: one tall product
-        _matmul2d(a2.reshape(-1, a2.shape[-1]), b2, y2.reshape(-1, full[-1]), num_threads)
+        _matmul2d(a2.reshape(-1, a2.shape[-1]), b2, y2.reshape(-1, full[-1]), chosen, num_threads)
     else:
-        _matmuls(_spread(a2, lead), _spread(b2, lead), y2, num_threads)
+        _matmuls(_spread(a2, lead), _spread(b2, lead), y2, chosen, num_threads)
     return deliver(y, out)
 
 
@@ -250,7 +280,7 @@ def dense(x, weight, bias=None, *, activation=None, out=None, num_threads=None):
     cdef cnp.ndarray y = result(out, func, nd, dims, cnp.PyArray_TYPE(xa), (xa, wa, ba))
     cdef Py_ssize_t rows = cnp.PyArray_SIZE(xa) // units
     if rows:
-        _product(func, CNF_FORWARD, rows, units, outs, xa, wa, ba, code, y, num_threads)
+        _product(func, CNF_FORWARD, rows, units, outs, xa, wa, ba, code, CNF_DIRECT, y, num_threads)
     return deliver(y, out)
 
 
@@ -282,7 +312,7 @@ def dense_backward_input(dy, weight, *, out=None, num_threads=None):
     cdef cnp.ndarray dx = result(out, func, nd, dims, cnp.PyArray_TYPE(da), (da, wa))
     cdef Py_ssize_t rows = cnp.PyArray_SIZE(da) // outs
     if rows:
-        _product(func, CNF_BACKWARD_INPUT, rows, units, outs, da, wa, None, CNF_LINEAR, dx, num_threads)
+        _product(func, CNF_BACKWARD_INPUT, rows, units, outs, da, wa, None, CNF_LINEAR, CNF_DIRECT, dx, num_threads)
     return deliver(dx, out)
 
 
@@ -312,7 +342,7 @@ def dense_backward_weight(x, dy, *, out=None, num_threads=None):
     cdef cnp.ndarray dw = result(out, func, 2, dims, cnp.PyArray_TYPE(xa), (xa, da))
     cdef Py_ssize_t rows = cnp.PyArray_SIZE(xa) // dims[0]
     if rows:
-        _product(func, CNF_BACKWARD_WEIGHT, rows, dims[0], dims[1], xa, da, None, CNF_LINEAR, dw, num_threads)
+        _product(func, CNF_BACKWARD_WEIGHT, rows, dims[0], dims[1], xa, da, None, CNF_LINEAR, CNF_DIRECT, dw, num_threads)
     else:
         unrepeatable()
         dw.fill(0)

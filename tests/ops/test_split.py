@@ -1,4 +1,4 @@
-"""Convolution on matrix tiles, as sums of bfloat16 products: float32's exactness, accuracy, range and bits (csrc/split.inc)."""
+"""Convolution and matmul on matrix tiles, as sums of bfloat16 products: float32's exactness, accuracy, range and bits (csrc/split.inc)."""
 
 import importlib
 import itertools
@@ -40,6 +40,7 @@ CASES = [
     Case((40, 9, 9, 300), (1, 1, 300, 330)),  # shared, and many: several frames
     Case((2, 20, 20, 1100), (1, 1, 1100, 70)),  # sums that are taken up again
     Case((1, 5, 5, 1100), (1, 1, 1100, 130)),
+    Case((3, 11, 13, 2100), (1, 1, 2100, 70)),  # a frame holds a part of the channels
     Case((1, 9, 9, 140), (3, 3, 140, 50), 1, 1),
     Case((3, 30, 31, 200), (3, 3, 200, 40), 2, 1),  # bands of lines
     Case((11, 5, 6, 40), (3, 3, 40, 33), 2, 1),  # several images in a frame
@@ -214,6 +215,64 @@ def test_a_residual_that_a_depthwise_convolution_still_reads_is_not_written_over
     eager = model.predict_on_batch(x)
     for y in planned:
         assert_same_bits(y, eager)
+
+
+# M, K, N: few rows; columns that end in a vector; many weights; rows of which a frame holds a part of the terms
+PRODUCTS = [(1, 1, 1), (5, 70, 200), (300, 130, 65), (130, 200, 700), (200, 1100, 40), (70, 2100, 90)]
+
+
+@pytest.mark.parametrize("m, k, n", PRODUCTS)
+def test_matmul(m, k, n, threads, rng):
+    a, b = integers(rng, (m, k)), integers(rng, (k, n))
+    expected = ref.matmul(a, b)
+    for at in ("start", "end"):
+        out = guarded_empty((m, n), np.dtype(np.float32), at)
+        assert ops.matmul(guarded(a, at), guarded(b, at), out=out, num_threads=threads, **SPLIT) is out
+        assert_exact(out, expected)
+        turned = guarded(np.ascontiguousarray(b.T), at).T
+        assert_exact(ops.matmul(guarded(a, at), turned, num_threads=threads, **SPLIT), expected)
+
+
+@pytest.mark.parametrize("m, k, n", PRODUCTS)
+def test_bits_of_matmul(m, k, n, rng):
+    """Those of its rows among others, of any layout and number of threads, also where FMAs take the place of tiles."""
+    a, b = rng.normal(size=(m, k)).astype(np.float32), rng.normal(size=(k, n)).astype(np.float32)
+    for value, where in ((1, a), (1e30, a), (-(2.0**40), b)):
+        where[0, -1] = value
+        y = ops.matmul(a, b, **SPLIT)
+        assert_within(y, ref.matmul(a, b), sum_bound(ref.matmul(np.abs(a), np.abs(b)), k, np.float32))
+        for count in (1, 3, 5):
+            assert_same_bits(ops.matmul(a, np.asfortranarray(b), num_threads=count, **SPLIT), y)
+        assert_same_bits(ops.matmul(np.asfortranarray(a), b[:, ::-1].copy()[:, ::-1], **SPLIT), y)
+        assert_same_bits(ops.matmul(a[m // 2 :], b, **SPLIT), y[m // 2 :])
+        assert_same_bits(ops.matmul(np.stack([a, a]), b, **SPLIT)[1], y)
+        assert_same_bits(ops.matmul(np.stack([a, a]), np.stack([b, b]), **SPLIT)[1], y)
+        where[0, -1] = 1
+
+
+def test_matmul_takes_it_where_it_pays(rng):
+    a, b = (rng.normal(size=(512, 512)).astype(np.float32) for _ in range(2))
+    split, direct = ops.matmul(a, b, **SPLIT), ops.matmul(a, b, algorithm="direct")
+    assert not np.array_equal(split, direct)
+    assert_same_bits(ops.matmul(a, b), split)
+    assert_same_bits(ops.matmul(a, b.T.copy().T), split)
+    assert_same_bits(ops.matmul(a[:16], b), direct[:16])
+    assert_same_bits(ops.matmul(a.reshape(32, 16, 512), b).reshape(512, 512), direct)  # each of 16 rows
+    assert_same_bits(ops.matmul(np.stack([a, a]), b), np.stack([split, split]))
+    assert_same_bits(ops.dense(a, b), direct)
+    with cpu.using_isa("avx512"):
+        assert_same_bits(ops.matmul(a, b), direct)
+
+
+def test_where_matmul_cannot():
+    ones = lambda *shape: np.ones(shape, np.float32)  # noqa: E731
+    with pytest.raises(ValueError, match="matmul: algorithm must be 'auto', 'direct' or 'split', got 'winograd'"):
+        ops.matmul(ones(2, 2), ones(2, 2), algorithm="winograd")
+    with pytest.raises(ValueError, match="matmul: algorithm 'split' needs float32 and a processor with AMX, in use are float64 and amx"):
+        ops.matmul(np.ones((2, 2)), np.ones((2, 2)), **SPLIT)
+    with pytest.raises(ValueError, match="matmul: algorithm 'split' needs sums of less than 32768 terms, got 32768"):
+        ops.matmul(ones(1, 1 << 15), ones(1 << 15, 1), **SPLIT)
+    assert ops.matmul(ones(2, 0), ones(0, 3), **SPLIT).tolist() == [[0.0] * 3] * 2
 
 
 def test_auto_takes_it_where_it_pays(rng):
