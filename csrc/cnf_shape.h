@@ -467,6 +467,7 @@ static inline void cnf_winograd_weight_plan(cnf_conv2d_job *job, size_t itemsize
   if (splits > blocks / 4) splits = blocks / 4;
   /* what is one task is cut, where chunks are too narrow to be (48 -> 10 at 28 x 28, three images: 60 and 33 us) */
   if (splits < 2) splits = cg < 64 && kg < 64 && blocks >= 4 ? 2 : 1;
+  if (splits > 2) splits = cnf_ceil_div(splits, 2) * 2; /* or two workers would wait for the last */
   job->splits = splits;
   /* narrower chunks if they are too few: the sums are the same */
   if (job->row_tasks * job->col_tasks * s->groups * job->splits < workers) {
