@@ -712,9 +712,22 @@ static inline int cnf_conv2d_stacks(const cnf_conv2d *s) {
   return s->c == 1 && s->kh > 1 && s->kh <= 4 && s->kh * s->kw <= 12;
 }
 
-/* Backward to the weight: frame, panel and pointers */
+/* Elements of a line of a plane. */
+static inline ptrdiff_t cnf_planar_pitch(const cnf_conv2d *s) { return cnf_ceil_div(s->ow + s->kw, 16) * 16 + 32; }
+
+/* Elements of a band of dy as planes, lines ended by zeros. */
+static inline ptrdiff_t cnf_planar_band(const cnf_conv2d_job *job) {
+  return job->row_chunk * job->shape.k * cnf_ceil_div(job->shape.ow, 16) * 16;
+}
+
+/* Backward to the weight: frame, panel and pointers; or planes of channels and filters, and sums in lanes. */
 static inline size_t cnf_weight_lines_bytes(const cnf_conv2d_job *job, size_t itemsize) {
   const cnf_conv2d *s = &job->shape;
+  if (job->algorithm == CNF_PLANAR) {
+    const ptrdiff_t terms = s->kh * s->kw * s->c + 8,
+                    frame = cnf_conv2d_height(s, job->row_chunk) * s->c * cnf_planar_pitch(s);
+    return cnf_whole_pages((frame + cnf_planar_band(job) + terms * s->k * 16) * itemsize + terms * sizeof(void *));
+  }
   const size_t frame = (size_t)(cnf_conv2d_height(s, job->row_chunk) * cnf_conv2d_pitch(s, s->c)),
                stack =
                    cnf_conv2d_stacks(s) ? (size_t)(s->kh * job->row_chunk * cnf_conv2d_pitch(s, s->c) + 16 * s->kh) : 0,
@@ -729,9 +742,9 @@ static inline void cnf_conv2d_pool_gradient(cnf_conv2d_job *job, size_t itemsize
 }
 
 /* Bands of output lines, and splits, by the shape alone: both are a summation order. */
-static inline void cnf_conv2d_weight_lines_plan(cnf_conv2d_job *job, size_t itemsize) {
+static inline void cnf_conv2d_weight_lines_plan(cnf_conv2d_job *job, size_t itemsize, int planar) {
   const cnf_conv2d *s = &job->shape;
-  job->algorithm = CNF_LINES;
+  job->algorithm = planar ? CNF_PLANAR : CNF_LINES;
   const ptrdiff_t weights = s->kh * s->kw * s->c;
   job->row_chunk = cnf_band_lines(s->oh, s->ow, s->k, itemsize);
   job->row_tasks = cnf_ceil_div(s->oh, job->row_chunk);
@@ -752,6 +765,11 @@ static inline int cnf_conv2d_planar(const cnf_conv2d *s, ptrdiff_t lanes) {
   return cnf_conv2d_shares_lines(s) && s->kh * s->kw > 1 && s->sw <= 2 && s->sw * s->c <= 4 &&
          2 * s->sw * s->k <= lanes && 2 * s->ow >= 3 * lanes &&
          5 * cnf_lanes_used(s->ow, lanes) >= 8 * cnf_lanes_used(s->k, lanes);
+}
+/* Back to the weights: unless the terms of a window's line fill the lanes as well. */
+static inline int cnf_conv2d_weight_planar(const cnf_conv2d *s, ptrdiff_t lanes) {
+  return s->sw == 1 && cnf_conv2d_planar(s, lanes) &&
+         4 * cnf_lanes_used(s->ow, lanes) >= 5 * cnf_lanes_used(s->kw * s->c, lanes);
 }
 /* Of a plain matrix: whether rows are so short that their lanes are summed up sooner than they are multiplied. */
 static inline int cnf_is_short(ptrdiff_t terms, ptrdiff_t columns) { return terms < 16 || terms < 6 * columns; }
@@ -808,7 +826,6 @@ static inline void cnf_conv2d_thin_plan(cnf_conv2d_job *job, size_t itemsize, in
 }
 
 /* Planes of the channels (each its own lines, in a frame; every stride-th pixel), of the filters, and weights in their order. */
-static inline ptrdiff_t cnf_planar_pitch(const cnf_conv2d *s) { return cnf_ceil_div(s->ow + s->kw, 16) * 16 + 32; }
 static inline size_t cnf_planar_bytes(const cnf_conv2d_job *job, size_t itemsize) {
   const cnf_conv2d *s = &job->shape;
   const ptrdiff_t pixels = job->row_chunk * s->ow;
@@ -997,6 +1014,10 @@ static inline void cnf_conv2d_plan(cnf_conv2d_job *job, int pass, size_t itemsiz
     cnf_conv2d_thin_plan(job, itemsize, workers);
     return;
   }
+  if (pass == CNF_BACKWARD_WEIGHT && cnf_conv2d_weight_planar(s, lanes)) {
+    cnf_conv2d_weight_lines_plan(job, itemsize, 1);
+    return;
+  }
   if (pass == CNF_BACKWARD_WEIGHT && cnf_conv2d_weight_thin(s, lanes)) {
     cnf_conv2d_weight_thin_plan(job, itemsize);
     return;
@@ -1008,7 +1029,7 @@ static inline void cnf_conv2d_plan(cnf_conv2d_job *job, int pass, size_t itemsiz
     return;
   }
   if (pass == CNF_BACKWARD_WEIGHT && cnf_conv2d_lines(s, pass)) {
-    cnf_conv2d_weight_lines_plan(job, itemsize);
+    cnf_conv2d_weight_lines_plan(job, itemsize, 0);
     return;
   }
   /* So many tasks can the columns make; of few pixels, each three vectors: then weights are what is dear to read (192 -> 96,

@@ -733,7 +733,7 @@ cdef class Tape:
         if w < 0:
             return 0
         conv = <cnf_conv2d_job *>self.roll.entries[w].job
-        if conv.algorithm != CNF_LINES or conv.w != pool.y or conv.x == pool.y or not _pools(pool, conv):
+        if conv.algorithm not in (CNF_LINES, CNF_PLANAR) or conv.w != pool.y or conv.x == pool.y or not _pools(pool, conv):
             return 0
         if s >= 0:
             sums = <cnf_norm *>self.roll.entries[s].job

@@ -375,6 +375,16 @@ def test_few_channels_to_few_filters(isa, filters, rng):
             check_exact(case, rng, np.float32, algorithm="auto")
 
 
+@pytest.mark.parametrize("filters", [1, 6, 33])
+def test_a_weight_gradient_is_not_infinite_where_a_pixel_is_that_it_does_not_meet(isa, filters, rng):
+    x, dy = rng.normal(size=(2, 9, 30, 1)).astype(np.float32), rng.normal(size=(2, 7, 28, filters)).astype(np.float32)
+    finite = ops.conv2d_backward_weight(x, dy, (3, 3, 1, filters))
+    x[0, 4, 29] = np.inf  # the last of a line
+    dw = ops.conv2d_backward_weight(x, dy, (3, 3, 1, filters))
+    assert_same_bits(dw[:, :2], finite[:, :2])
+    assert np.isinf(dw[:, 2]).all()
+
+
 @pytest.mark.parametrize("fill", ["normal", "uniform"])
 @pytest.mark.parametrize("kernel, channels", [*((3, c) for c in range(5, 17)), *((5, c) for c in range(10, 17))])
 def test_winograd_of_few_channels(isa, kernel, channels, fill, rng):
