@@ -50,14 +50,12 @@ cdef bint _is_transposed(object a):
         not cnp.PyArray_IS_C_CONTIGUOUS(<cnp.ndarray>a)
 
 
-cdef int _wanted(object algorithm) except -2:
-    if algorithm == "auto":
-        return CNF_AUTO
+cdef int _wanted(object algorithm) except -1:
     if algorithm == "direct":
         return CNF_DIRECT
     if algorithm == "split":
         return CNF_SPLIT
-    raise ValueError(f"matmul: algorithm must be 'auto', 'direct' or 'split', got {algorithm!r}")
+    raise ValueError(f"matmul: algorithm must be 'direct' or 'split', got {algorithm!r}")
 
 
 cdef int _chosen(int wanted, Py_ssize_t rows, Py_ssize_t terms, Py_ssize_t columns, int typenum) except -1:
@@ -165,16 +163,13 @@ cdef object _operand(object x, str name):
     return as_array(x, "matmul", name)
 
 
-def matmul(a, b, *, algorithm="auto", out=None, num_threads=None):
+def matmul(a, b, *, out=None, num_threads=None):
     """Matrix product by NumPy's rules: 2-D, batched (leading axes broadcast), and 1-D operands.
 
     Parameters
     ----------
     a, b : array_like
         (..., M, K) and (..., K, N), float32 or float64, of one dtype. The bits do not depend on their strides.
-    algorithm : "auto", "direct" or "split"
-        "split": float32 as sums of bfloat16 products, as precise, on a processor with AMX. "auto" takes it for large products,
-        by M, K and N.
     out : ndarray, optional
         Where to write the result.
     num_threads : int, optional
@@ -183,17 +178,26 @@ def matmul(a, b, *, algorithm="auto", out=None, num_threads=None):
     Returns
     -------
     ndarray, (..., M, N)
-        Its bits do not depend on the thread count, nor on the leading axes. With one algorithm, a row's bits depend on that row
-        of `a` and on `b` alone, not on M.
+        Its bits do not depend on the thread count, nor on the leading axes. A row's bits depend on that row of `a` and on `b`
+        alone, but on a processor with AMX, where large float32 products, by M, K and N, are sums of bfloat16 products, as
+        precise; `dense` does without.
 
     Raises
     ------
     TypeError
         An operand is not float32/float64, or the dtypes differ.
     ValueError
-        Inner extents differ, an operand is 0-D, leading axes do not broadcast, or the algorithm is not possible.
+        Inner extents differ, an operand is 0-D, or leading axes do not broadcast.
     """
-    cdef int chosen = _wanted(algorithm)
+    return _product_by(a, b, CNF_AUTO, out, num_threads)
+
+
+def _matmul_by(a, b, algorithm, *, out=None, num_threads=None):
+    """`matmul` by "direct" sums or by "split" ones, for tests and measurements."""
+    return _product_by(a, b, _wanted(algorithm), out, num_threads)
+
+
+cdef object _product_by(object a, object b, int chosen, object out, object num_threads):
     cdef cnp.ndarray y = _plain_product(a, b, out, chosen, num_threads)
     if y is not None:
         return y
