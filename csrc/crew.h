@@ -106,11 +106,13 @@ static void cnf_crew_open(cnf_crew *crew, const cnf_work *work, cnf_progress *pr
   *crew = (cnf_crew){.work = work, .progress = progress, .count = count, .at = -1};
   crew->threads = threads;
   crew->crowded = threads > cpus;
+  if (threads < 2) return; /* nobody waits */
   pthread_mutex_init(&crew->mutex, NULL);
   pthread_cond_init(&crew->news, NULL);
 }
 
 static void cnf_crew_close(cnf_crew *crew) {
+  if (crew->threads < 2) return;
   pthread_cond_destroy(&crew->news);
   pthread_mutex_destroy(&crew->mutex);
 }

@@ -9,7 +9,7 @@ from cnnfast.ops.check cimport deliver, result
 from cnnfast.ops.copy cimport copied
 from cnnfast.ops.cpu cimport cnf_band_lines, cnf_splits, kernels
 from cnnfast.ops.memory cimport block
-from cnnfast.ops.threads cimport run, thread_count
+from cnnfast.ops.threads cimport run, run_on
 
 cnp.import_array()
 
@@ -73,7 +73,7 @@ cdef int _plan_sums(cnf_norm *job, cnp.ndarray x, str func) except -1:
 
 cdef object column_sums(str func, cnp.ndarray x, cnp.ndarray output, cnp.ndarray gated, object out, object num_threads):
     cdef cnf_norm job
-    cdef int typenum = cnp.PyArray_TYPE(x), workers
+    cdef int typenum = cnp.PyArray_TYPE(x)
     cdef cnp.npy_intp channels = cnp.PyArray_DIM(x, cnp.PyArray_NDIM(x) - 1)
     cdef cnp.ndarray y = result(out, func, 1, &channels, typenum, (x, output, gated))
     cdef Block _work  # held until the op returns
@@ -83,8 +83,6 @@ cdef object column_sums(str func, cnp.ndarray x, cnp.ndarray output, cnp.ndarray
         job.x, job.first = cnp.PyArray_DATA(x), cnp.PyArray_DATA(y)
         if output is not None:
             job.output, job.y = cnp.PyArray_DATA(output), cnp.PyArray_DATA(gated)
-        workers = thread_count(num_threads, job.chunks, 0.3 * cnp.PyArray_SIZE(x), func)
-        with nogil:
-            run(kernels(typenum).column_sum, &job, job.chunks, workers)
-            run(kernels(typenum).column_sum_merge, &job, 1, 1)
+        run(func, kernels(typenum).column_sum, &job, job.chunks, 0.3 * cnp.PyArray_SIZE(x), num_threads)
+        run_on(1, kernels(typenum).column_sum_merge, &job, 1, 0)
     return deliver(y, out)

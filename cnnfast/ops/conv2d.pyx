@@ -19,7 +19,7 @@ from cnnfast.ops.cpu cimport (
     current_isa, kernels
 )
 from cnnfast.ops.memory cimport Block, block
-from cnnfast.ops.threads cimport run, thread_count, unrepeatable
+from cnnfast.ops.threads cimport cnf_work, run_all, thread_count, unrepeatable
 
 cnp.import_array()
 
@@ -128,6 +128,12 @@ cdef int geometry(cnf_conv2d *s, str func, bint first, const cnp.npy_intp *x, co
     return 0
 
 
+cdef int _add(cnf_work *steps, int count, cnf_kernel *kernel, void *job, size_t size, Py_ssize_t tasks, int workers) noexcept:
+    """One more step, by at most one worker a task; returns how many there are."""
+    steps[count] = cnf_work(kernel, job, size, tasks, <int>min(<Py_ssize_t>workers, tasks))
+    return count + 1
+
+
 cdef int perform(cnf_conv2d_job *job, int which, int typenum, str func, object num_threads) except -1:
     """Plan one pass, take its workspace from the pool, run it."""
     cdef const cnf_kernels *table = kernels(typenum)
@@ -144,6 +150,8 @@ cdef int perform(cnf_conv2d_job *job, int which, int typenum, str func, object n
     cdef cnf_elementwise many
     cdef cnf_conv2d_job groups
     cdef Block several
+    cdef cnf_work steps[5]
+    cdef int count = 0
     job.transposed = job.ahead = 0
     job.before, job.pool, job.sums = NULL, NULL, NULL
     joined = cnf_groups_joined(s) if which == CNF_BACKWARD_WEIGHT and job.algorithm != CNF_DEPTHWISE else 1
@@ -211,21 +219,20 @@ cdef int perform(cnf_conv2d_job *job, int which, int typenum, str func, object n
     if job.shared_bytes:
         shared = block(job.shared_bytes)
         job.shared = shared.data
-    with nogil:
-        pieces = (many.n + CNF_SUM_CHUNK - 1) // CNF_SUM_CHUNK if times > 1 else 0
-        if times > 1 and which != CNF_BACKWARD_INPUT:
-            run(table.depthwise_repeat, &many, pieces, <int>min(<Py_ssize_t>workers, pieces))
-        if shares:
-            run(transform, job, shares, <int>min(<Py_ssize_t>most, shares))
-        run(kernel, job, job.tasks, <int>min(<Py_ssize_t>most, job.tasks))
-        if which == CNF_BACKWARD_WEIGHT and job.splits > 1:
-            sums = (s.kh * s.kw * (s.c // s.groups) * s.k + CNF_SUM_CHUNK - 1) // CNF_SUM_CHUNK
-            run(table.conv2d_backward_weight_sum, job, sums, <int>min(<Py_ssize_t>most, sums))
-        if joined > 1:
-            run(table.groups_part, &groups, taps, <int>min(<Py_ssize_t>workers, taps))
-        if times > 1 and which == CNF_BACKWARD_INPUT:
-            run(table.depthwise_sum, &many, pieces, <int>min(<Py_ssize_t>workers, pieces))
-    return 0
+    pieces = (many.n + CNF_SUM_CHUNK - 1) // CNF_SUM_CHUNK if times > 1 else 0
+    sums = (taps * (s.c // s.groups) * s.k + CNF_SUM_CHUNK - 1) // CNF_SUM_CHUNK
+    if times > 1 and which != CNF_BACKWARD_INPUT:
+        count = _add(steps, count, table.depthwise_repeat, &many, sizeof(many), pieces, workers)
+    if shares:
+        count = _add(steps, count, transform, job, sizeof(job[0]), shares, most)
+    count = _add(steps, count, kernel, job, sizeof(job[0]), job.tasks, most)
+    if which == CNF_BACKWARD_WEIGHT and job.splits > 1:
+        count = _add(steps, count, table.conv2d_backward_weight_sum, job, sizeof(job[0]), sums, most)
+    if joined > 1:
+        count = _add(steps, count, table.groups_part, &groups, sizeof(groups), taps, workers)
+    if times > 1 and which == CNF_BACKWARD_INPUT:
+        count = _add(steps, count, table.depthwise_sum, &many, sizeof(many), pieces, workers)
+    return run_all(steps, count, work)
 
 
 cdef cnp.ndarray _last(cnp.ndarray a, str func, str name, bint first, bint weight=False):

@@ -5,7 +5,7 @@ from libc.string cimport memset
 
 from cnnfast.ops.cpu cimport CNF_AXES, kernels
 from cnnfast.ops.memory cimport empty
-from cnnfast.ops.threads cimport run, thread_count, unrepeatable
+from cnnfast.ops.threads cimport run, unrepeatable
 
 cnp.import_array()
 
@@ -81,7 +81,6 @@ cdef Py_ssize_t plan_copy(cnf_copy *job, cnp.ndarray x, cnp.ndarray y) except -2
 cdef int copy_into(cnp.ndarray y, cnp.ndarray x, object num_threads=None, str func="copy") except -1:
     cdef cnf_copy job
     cdef Py_ssize_t tasks
-    cdef int workers
     if cnp.PyArray_SIZE(y) == 0:
         return 0
     tasks = plan_copy(&job, x, y)
@@ -90,10 +89,7 @@ cdef int copy_into(cnp.ndarray y, cnp.ndarray x, object num_threads=None, str fu
         (<object>y)[...] = x
         return 0
     job.x, job.y = cnp.PyArray_DATA(x), cnp.PyArray_DATA(y)
-    workers = thread_count(num_threads, tasks, 0.4 * cnp.PyArray_SIZE(y), func)
-    with nogil:
-        run(kernels(cnp.PyArray_TYPE(y)).strided_copy, &job, tasks, workers)
-    return 0
+    return run(func, kernels(cnp.PyArray_TYPE(y)).strided_copy, &job, tasks, 0.4 * cnp.PyArray_SIZE(y), num_threads)
 
 
 cdef cnp.ndarray copied(cnp.ndarray x):

@@ -10,7 +10,7 @@ from cnnfast.ops.copy cimport plan_copy
 from cnnfast.ops.cpu cimport cnf_copy, cnf_dropout, kernels
 from cnnfast.ops.elementwise cimport CHUNK
 from cnnfast.ops.memory cimport empty
-from cnnfast.ops.threads cimport run, thread_count
+from cnnfast.ops.threads cimport run
 
 from cnnfast.ops.tape import hold
 
@@ -45,10 +45,7 @@ cdef int _draw(cnf_dropout *job, str func, cnp.ndarray x, cnp.ndarray y, object 
     job.x, job.y = cnp.PyArray_DATA(x), cnp.PyArray_DATA(y)
     job.n, job.chunk = cnp.PyArray_SIZE(x), CHUNK
     cdef Py_ssize_t tasks = (job.n + CHUNK - 1) // CHUNK
-    cdef int workers = thread_count(num_threads, tasks, 0.8 * job.n, func)
-    with nogil:
-        run(kernels(cnp.PyArray_TYPE(x)).dropout, job, tasks, workers)
-    return 0
+    return run(func, kernels(cnp.PyArray_TYPE(x)).dropout, job, tasks, 0.8 * job.n, num_threads)
 
 
 cdef int _draw_shared(cnf_dropout *job, str func, cnp.ndarray x, tuple noise, cnp.ndarray y, object num_threads) except -1:
@@ -57,7 +54,6 @@ cdef int _draw_shared(cnf_dropout *job, str func, cnp.ndarray x, tuple noise, cn
     cdef cnp.ndarray mask = empty(cnp.PyArray_NDIM(ones), cnp.PyArray_DIMS(ones), cnp.PyArray_TYPE(x))
     cdef cnf_copy apply
     cdef Py_ssize_t tasks
-    cdef int workers
     if cnp.PyArray_SIZE(x) == 0:
         return 0
     _draw(job, func, ones, mask, num_threads)
@@ -65,10 +61,7 @@ cdef int _draw_shared(cnf_dropout *job, str func, cnp.ndarray x, tuple noise, cn
     if tasks < 0:
         raise ValueError(f"{func}: noise_shape has too many axes that take turns, got {noise}")
     apply.x, apply.z, apply.y = cnp.PyArray_DATA(x), cnp.PyArray_DATA(mask), cnp.PyArray_DATA(y)
-    workers = thread_count(num_threads, tasks, 0.4 * cnp.PyArray_SIZE(x), func)
-    with nogil:
-        run(kernels(cnp.PyArray_TYPE(x)).mask, &apply, tasks, workers)
-    return 0
+    return run(func, kernels(cnp.PyArray_TYPE(x)).mask, &apply, tasks, 0.4 * cnp.PyArray_SIZE(x), num_threads)
 
 
 cdef tuple _noise(object noise_shape, tuple shape, str func):

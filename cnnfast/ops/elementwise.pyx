@@ -4,7 +4,7 @@ cimport numpy as cnp
 
 from cnnfast.ops.check cimport deliver, result
 from cnnfast.ops.cpu cimport cnf_elementwise
-from cnnfast.ops.threads cimport run, thread_count
+from cnnfast.ops.threads cimport run
 
 cnp.import_array()
 
@@ -26,7 +26,5 @@ cdef object elementwise(str func, cnf_kernel *kernel, double cost, cnp.ndarray x
     job.c = c
     job.mode = mode
     cdef Py_ssize_t tasks = (job.n + CHUNK - 1) // CHUNK
-    cdef int workers = thread_count(num_threads, tasks, cost * job.n, func)
-    with nogil:
-        run(kernel, &job, tasks, workers)
+    run(func, kernel, &job, tasks, cost * job.n, num_threads)
     return deliver(y, out)

@@ -10,7 +10,7 @@ from cnnfast.ops.check cimport (
 from cnnfast.ops.columns cimport plan_period
 from cnnfast.ops.cpu cimport cnf_group_norm, cnf_norm, kernels
 from cnnfast.ops.memory cimport Block, block
-from cnnfast.ops.threads cimport run, thread_count
+from cnnfast.ops.threads cimport run_on, thread_count
 
 cnp.import_array()
 
@@ -59,12 +59,11 @@ cdef int _plan(cnf_group_norm *job, cnp.ndarray x, object num_groups, object eps
 
 cdef int _run(str func, cnf_group_norm *job, bint backward, cnp.ndarray x, double cost, object num_threads) except -1:
     cdef Py_ssize_t tasks = job.n * ((job.channels + job.block - 1) // job.block)
-    cdef int typenum = cnp.PyArray_TYPE(x), workers = thread_count(num_threads, tasks, cost * cnp.PyArray_SIZE(x), func)
+    cdef double work = cost * cnp.PyArray_SIZE(x)
+    cdef int typenum = cnp.PyArray_TYPE(x), workers = thread_count(num_threads, tasks, work, func)
     cdef Block scratch = block(job.scratch_bytes * workers)
     job.scratch = scratch.data
-    with nogil:
-        run(kernels(typenum).group_norm_backward if backward else kernels(typenum).group_norm, job, tasks, workers)
-    return 0
+    return run_on(workers, kernels(typenum).group_norm_backward if backward else kernels(typenum).group_norm, job, tasks, work)
 
 
 def group_norm(x, num_groups, weight=None, bias=None, eps=1e-5, *, data_format="channels_last", out=None,
@@ -161,8 +160,8 @@ def group_norm_backward(dy, x, num_groups, weight=None, eps=1e-5, *, data_format
     merge.period, merge.rows, merge.all_rows, merge.chunks = job.channels, 1, job.n, job.n  # a chunk is a sample
     merge.merged = <double *>merged.data
     merge.partial, merge.first = sums.data, cnp.PyArray_DATA(dbias)
-    run(kernels(typenum).column_sum_merge, &merge, 1, 1)
+    run_on(1, kernels(typenum).column_sum_merge, &merge, 1, 0)
     merge.partial = <char *>sums.data + job.channels * cnp.PyArray_ITEMSIZE(xa)
     merge.first = cnp.PyArray_DATA(dweight)
-    run(kernels(typenum).column_sum_merge, &merge, 1, 1)
+    run_on(1, kernels(typenum).column_sum_merge, &merge, 1, 0)
     return image_answer(dx, first, outs[0]), deliver(dweight, outs[1]), deliver(dbias, outs[2])

@@ -12,7 +12,7 @@ from cnnfast.ops.check cimport (
 )
 from cnnfast.ops.cpu cimport CNF_CONSTANT, CNF_NEAREST, CNF_REFLECT, CNF_WRAP, cnf_image, cnf_kernel, cnf_kernels, kernels
 from cnnfast.ops.memory cimport Block, block, empty
-from cnnfast.ops.threads cimport run, thread_count, unrepeatable
+from cnnfast.ops.threads cimport run, run_on, thread_count, unrepeatable
 
 from cnnfast.ops.tape import hold
 
@@ -60,10 +60,7 @@ cdef Py_ssize_t _cut(cnf_image *job, Py_ssize_t rows, Py_ssize_t line) noexcept:
 
 
 cdef int _do(str func, cnf_kernel *kernel, cnf_image *job, Py_ssize_t tasks, double work, object num_threads) except -1:
-    cdef int workers = thread_count(num_threads, tasks, work, func)
-    with nogil:
-        run(kernel, job, tasks, workers)
-    return 0
+    return run(func, kernel, job, tasks, work, num_threads)
 
 
 # --- brightness and contrast ----------------------------------------------------------------------------------------------
@@ -130,6 +127,7 @@ cdef object _contrast(str func, bint backward, object dy, object x, object facto
     cdef bint first = is_channels_first(data_format, func)
     cdef cnp.ndarray given = as_array(x, func, "x", 4), xa = to_last(given) if first else given, dya = None, factors, y
     cdef int typenum = cnp.PyArray_TYPE(xa), workers
+    cdef double work
     cdef const cnf_kernels *table = kernels(typenum)
     cdef cnf_kernel *kernel = table.adjust_contrast_backward if backward else table.adjust_contrast
     cdef cnf_image job
@@ -147,12 +145,12 @@ cdef object _contrast(str func, bint backward, object dy, object x, object facto
         while job.period < COLUMNS:
             job.period *= 2
         job.y, job.numbers = cnp.PyArray_DATA(y), <double *>cnp.PyArray_DATA(factors)
-        workers = thread_count(num_threads, job.n, 0.6 * cnp.PyArray_SIZE(y), func)
+        work = 0.6 * cnp.PyArray_SIZE(y)
+        workers = thread_count(num_threads, job.n, work, func)
         job.scratch_bytes = <size_t>(job.period * (sizeof(double) + 2 * cnp.PyArray_ITEMSIZE(y)) + 63) // 64 * 64
         scratch = block(job.scratch_bytes * workers)
         job.scratch = scratch.data
-        with nogil:
-            run(kernel, &job, job.n, workers)
+        run_on(workers, kernel, &job, job.n, work)
     return image_answer(y, first, out)
 
 

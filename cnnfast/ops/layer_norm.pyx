@@ -8,7 +8,7 @@ from cnnfast.ops.check cimport as_array, as_like, as_same, deliver, integer, num
 from cnnfast.ops.columns cimport columns_workspace, plan_period
 from cnnfast.ops.cpu cimport cnf_norm, kernels
 from cnnfast.ops.memory cimport Block
-from cnnfast.ops.threads cimport run, thread_count
+from cnnfast.ops.threads cimport run, run_on
 
 cnp.import_array()
 
@@ -86,9 +86,7 @@ def layer_norm(x, normalized_shape, weight=None, bias=None, eps=1e-5, *, out=Non
     job.x, job.y = cnp.PyArray_DATA(xa), cnp.PyArray_DATA(y)
     job.weight = cnp.PyArray_DATA(w) if w is not None else NULL
     job.bias = cnp.PyArray_DATA(b) if b is not None else NULL
-    cdef int workers = thread_count(num_threads, job.chunks, 0.5 * cnp.PyArray_SIZE(xa), func)
-    with nogil:
-        run(kernels(typenum).layer_norm, &job, job.chunks, workers)
+    run(func, kernels(typenum).layer_norm, &job, job.chunks, 0.5 * cnp.PyArray_SIZE(xa), num_threads)
     return deliver(y, out)
 
 
@@ -131,12 +129,10 @@ def layer_norm_backward(dy, x, normalized_shape, weight=None, eps=1e-5, *, out=N
     cdef Block _work = columns_workspace(&job, xa)  # held until the op returns
     job.x, job.dy, job.y = cnp.PyArray_DATA(xa), cnp.PyArray_DATA(g), cnp.PyArray_DATA(dx)
     job.weight = cnp.PyArray_DATA(w) if w is not None else NULL
-    cdef int workers = thread_count(num_threads, job.chunks, 1.2 * cnp.PyArray_SIZE(xa), func)
-    with nogil:
-        run(kernels(typenum).layer_norm_backward, &job, job.chunks, workers)
-        job.first = cnp.PyArray_DATA(dbias)
-        run(kernels(typenum).column_sum_merge, &job, 1, 1)
-        job.first = cnp.PyArray_DATA(dweight)
-        job.partial = <char *>job.partial + job.period * cnp.PyArray_ITEMSIZE(xa)
-        run(kernels(typenum).column_sum_merge, &job, 1, 1)
+    run(func, kernels(typenum).layer_norm_backward, &job, job.chunks, 1.2 * cnp.PyArray_SIZE(xa), num_threads)
+    job.first = cnp.PyArray_DATA(dbias)
+    run_on(1, kernels(typenum).column_sum_merge, &job, 1, 0)
+    job.first = cnp.PyArray_DATA(dweight)
+    job.partial = <char *>job.partial + job.period * cnp.PyArray_ITEMSIZE(xa)
+    run_on(1, kernels(typenum).column_sum_merge, &job, 1, 0)
     return deliver(dx, outs[0]), deliver(dweight, outs[1]), deliver(dbias, outs[2])

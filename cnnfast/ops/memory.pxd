@@ -35,6 +35,7 @@ cdef void allocate_from(Arena arena) noexcept
 cdef class Block:
     cdef void *data
     cdef size_t size
+    cdef int shelf
     cdef Arena arena
 
 cdef Block block(size_t size)

@@ -46,15 +46,21 @@ cdef size_t HUGE = 2 << 20     # a large page
 cdef size_t SMALL = 16 << 10   # NumPy's own allocator serves these well
 cdef size_t LIMIT = 1 << 30    # bytes kept for reuse
 cdef size_t kept = 0
-cdef dict shelves = {}         # size class -> list of free addresses
+cdef enum:
+    CLASSES = 64 * 16
+cdef void *shelves[CLASSES]    # of each size class the free block put there last; its first word says which was before it
 
 
-cdef size_t size_class(size_t size) noexcept nogil:
+cdef int size_class(size_t *size) noexcept nogil:
     """Sizes are rounded up to 1/8 of a power of two: at most 12.5 % is wasted, and near sizes share blocks."""
-    cdef size_t step = 4096
-    while step * 16 <= size:
+    cdef size_t step = 4096, steps
+    cdef int doubled = 0
+    while step * 16 < size[0]:
         step *= 2
-    return (size + step - 1) // step * step
+        doubled += 1
+    steps = (size[0] + step - 1) // step
+    size[0] = steps * step
+    return doubled * 16 + <int>steps - 1
 
 
 cdef class Arena:
@@ -186,9 +192,9 @@ cdef class Block:
             return
         if self.arena is not None:
             self.arena.give(self.data)
-        elif shelves is not None and kept + self.size <= LIMIT:
-            shelf = shelves.setdefault(self.size, [])
-            shelf.append(<size_t>self.data)
+        elif kept + self.size <= LIMIT:
+            (<void **>self.data)[0] = shelves[self.shelf]
+            shelves[self.shelf] = self.data
             kept += self.size
         else:
             free(self.data)
@@ -203,11 +209,12 @@ cdef Block block(size_t size):
         b.size = size if size else 1
         b.data = b.arena.take(b.size)
         return b
-    size = size_class(size if size else 1)
+    size = size if size else 1
+    b.shelf = size_class(&size)
     b.size = size
-    shelf = shelves.get(size)
-    if shelf:
-        b.data = <void *><size_t>shelf.pop()
+    if shelves[b.shelf] != NULL:
+        b.data = shelves[b.shelf]
+        shelves[b.shelf] = (<void **>b.data)[0]
         kept -= size
         return b
     cdef size_t alignment = HUGE if size >= 2 * HUGE else 64
@@ -263,11 +270,14 @@ def clear_cache():
     """
     global kept
     cdef size_t released = kept
-    for size, shelf in list(shelves.items()):
-        while shelf:
-            free(<void *><size_t>shelf.pop())
-            kept -= <size_t>size
-    shelves.clear()
+    cdef void *data
+    cdef int i
+    for i in range(CLASSES):
+        while shelves[i] != NULL:
+            data = shelves[i]
+            shelves[i] = (<void **>data)[0]
+            free(data)
+    kept = 0
     return released
 
 

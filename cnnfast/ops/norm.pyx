@@ -12,7 +12,7 @@ from cnnfast.ops.conv2d cimport activation_code
 from cnnfast.ops.cpu cimport CNF_LINEAR, CNF_RELU, cnf_kernel, cnf_norm, kernels
 from cnnfast.ops.elementwise cimport elementwise
 from cnnfast.ops.memory cimport Block, block
-from cnnfast.ops.threads cimport run, thread_count
+from cnnfast.ops.threads cimport run, run_on
 
 cnp.import_array()
 
@@ -50,10 +50,7 @@ cdef double _eps(object eps, str func) except? -1.0:
 
 
 cdef int _each_chunk(cnf_kernel *kernel, cnf_norm *job, double cost, str func, object num_threads) except -1:
-    cdef int workers = thread_count(num_threads, job.chunks, cost * (job.all_rows * job.period + job.tail), func)
-    with nogil:
-        run(kernel, job, job.chunks, workers)
-    return 0
+    return run(func, kernel, job, job.chunks, cost * (job.all_rows * job.period + job.tail), num_threads)
 
 
 cdef cnp.ndarray _vector(object out, str func, cnf_norm *job, int typenum, tuple inputs):
@@ -115,7 +112,7 @@ def batch_norm(x, mean, var, weight=None, bias=None, eps=1e-5, *, residual=None,
     job.weight = cnp.PyArray_DATA(w) if w is not None else NULL
     job.bias = cnp.PyArray_DATA(b) if b is not None else NULL
     job.tiled = tiled.data
-    run(kernels(typenum).batch_norm_tile, &job, 1, 1)
+    run_on(1, kernels(typenum).batch_norm_tile, &job, 1, 0)
     cdef cnp.ndarray y = image_out(func, cnp.PyArray_NDIM(xa), cnp.PyArray_DIMS(xa), typenum, (xa, m, v, w, b, r), xa, first, out)
     job.y = cnp.PyArray_DATA(y)
     _each_chunk(kernels(typenum).batch_norm, &job, 0.4, func, num_threads)
@@ -155,7 +152,7 @@ def batch_norm_stats(x, *, data_format="channels_last", out=None, num_threads=No
     job.x = cnp.PyArray_DATA(xa)
     job.first, job.second = cnp.PyArray_DATA(mean), cnp.PyArray_DATA(var)
     _each_chunk(kernels(typenum).batch_norm_moments, &job, 0.3, func, num_threads)
-    run(kernels(typenum).batch_norm_merge_moments, &job, 1, 1)
+    run_on(1, kernels(typenum).batch_norm_merge_moments, &job, 1, 0)
     return deliver(mean, outs[0]), deliver(var, outs[1])
 
 
@@ -230,14 +227,14 @@ def batch_norm_backward(dy, x, mean, var, weight=None, eps=1e-5, *, bias=None, a
     if residual:
         gated = image_out(func, cnp.PyArray_NDIM(xa), cnp.PyArray_DIMS(xa), typenum, inputs + (dx,), d, first, outs[3])
     # a job only names what it takes or makes: a tape goes by that
-    run(kernels(typenum).batch_norm_tile, &job, 1, 1)
+    run_on(1, kernels(typenum).batch_norm_tile, &job, 1, 0)
     job.dy = cnp.PyArray_DATA(d)
     if residual:
         job.gated = cnp.PyArray_DATA(gated)
     _each_chunk(kernels(typenum).batch_norm_sums, &job, 0.4, func, num_threads)
     if residual:  # written where dy was read; from now on it stands for dy
         job.dy, job.gated, job.activation = job.gated, NULL, CNF_LINEAR
-    run(kernels(typenum).batch_norm_merge_sums, &job, 1, 1)
+    run_on(1, kernels(typenum).batch_norm_merge_sums, &job, 1, 0)
     job.y = cnp.PyArray_DATA(dx)
     _each_chunk(kernels(typenum).batch_norm_backward, &job, 0.6, func, num_threads)
     grads = image_answer(dx, first, outs[0]), deliver(dweight, outs[1]), deliver(dbias, outs[2])

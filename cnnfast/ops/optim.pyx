@@ -9,7 +9,7 @@ from libc.string cimport memset
 from cnnfast.ops.check cimport as_array, as_same, check_out, integer, number, share_memory
 from cnnfast.ops.cpu cimport cnf_kernel, cnf_optimizer, kernels
 from cnnfast.ops.elementwise cimport CHUNK
-from cnnfast.ops.threads cimport run, thread_count
+from cnnfast.ops.threads cimport run
 
 cnp.import_array()
 
@@ -52,9 +52,7 @@ cdef int _step(str func, cnf_kernel *kernel, cnf_optimizer *job, double cost, ob
     job.more = cnp.PyArray_DATA(<cnp.ndarray>more_a) if more is not None else NULL
     job.n, job.chunk = cnp.PyArray_SIZE(p), CHUNK
     cdef Py_ssize_t tasks = (job.n + CHUNK - 1) // CHUNK
-    cdef int workers = thread_count(num_threads, tasks, cost * job.n, func)
-    with nogil:
-        run(kernel, job, tasks, workers)
+    run(func, kernel, job, tasks, cost * job.n, num_threads)
     for work, a in ((p, param), (ma, m), (va, v), (more_a, more)):
         if work is not a:
             a[...] = work

@@ -6,7 +6,7 @@ cimport numpy as cnp
 
 from cnnfast.ops.check cimport as_array, deliver, is_channels_first, padding2d, result
 from cnnfast.ops.cpu cimport cnf_kernel, cnf_pad2d_job, kernels
-from cnnfast.ops.threads cimport run, thread_count
+from cnnfast.ops.threads cimport run
 
 cnp.import_array()
 
@@ -38,7 +38,6 @@ cdef int _run(cnf_kernel *kernel, str func, cnp.ndarray x, cnp.ndarray y, tuple 
               double value, object num_threads) except -1:
     """Runs over maps of the `inner` shape; channels first, each channel is a map of its own."""
     cdef cnf_pad2d_job job
-    cdef int workers
     cdef cnp.npy_intp line, tasks
     if first:
         job.n, job.h, job.w, job.c = inner[0] * inner[1], inner[2], inner[3], 1
@@ -51,10 +50,7 @@ cdef int _run(cnf_kernel *kernel, str func, cnp.ndarray x, cnp.ndarray y, tuple 
     line = cnp.PyArray_DIM(y, 3) if first else cnp.PyArray_DIM(y, 2) * cnp.PyArray_DIM(y, 3)
     job.chunk = CHUNK // line + 1
     tasks = (cnp.PyArray_SIZE(y) // line - 1) // job.chunk + 1
-    workers = thread_count(num_threads, tasks, 0.2 * (cnp.PyArray_SIZE(x) + cnp.PyArray_SIZE(y)), func)
-    with nogil:
-        run(kernel, &job, tasks, workers)
-    return 0
+    return run(func, kernel, &job, tasks, 0.2 * (cnp.PyArray_SIZE(x) + cnp.PyArray_SIZE(y)), num_threads)
 
 
 def pad2d(x, padding, value=0.0, *, data_format="channels_last", out=None, num_threads=None):

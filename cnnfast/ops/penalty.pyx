@@ -6,7 +6,7 @@ from cnnfast.ops.check cimport as_array, as_same, number
 from cnnfast.ops.cpu cimport cnf_elementwise, kernels
 from cnnfast.ops.elementwise cimport CHUNK, elementwise
 from cnnfast.ops.memory cimport empty
-from cnnfast.ops.threads cimport run, thread_count
+from cnnfast.ops.threads cimport run, run_on
 
 cnp.import_array()
 
@@ -44,15 +44,13 @@ def penalty(x, l1=0.0, l2=0.0, *, num_threads=None):
     cdef cnp.ndarray xa = as_array(x, func, "x"), y
     cdef cnf_elementwise job
     cdef cnp.npy_intp tasks = (cnp.PyArray_SIZE(xa) + CHUNK - 1) // CHUNK, places = 1 + tasks
-    cdef int workers = thread_count(num_threads, tasks, 0.2 * cnp.PyArray_SIZE(xa), func)
     cdef int typenum = cnp.PyArray_TYPE(xa)
     job.a, job.b, job.c, job.mode = _factor(l1, func, "l1"), _factor(l2, func, "l2"), 0, 0
     y = empty(1, &places, cnp.NPY_DOUBLE)
     job.x, job.z, job.w, job.y = cnp.PyArray_DATA(xa), NULL, NULL, cnp.PyArray_DATA(y)
     job.n, job.chunk = cnp.PyArray_SIZE(xa), CHUNK
-    with nogil:
-        run(kernels(typenum).penalty, &job, tasks, workers)
-        run(kernels(typenum).penalty_sum, &job, 1, 1)
+    run(func, kernels(typenum).penalty, &job, tasks, 0.2 * cnp.PyArray_SIZE(xa), num_threads)
+    run_on(1, kernels(typenum).penalty_sum, &job, 1, 0)
     return y[:1].reshape(())
 
 

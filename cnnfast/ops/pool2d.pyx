@@ -10,7 +10,7 @@ from cnnfast.ops.check cimport (
 )
 from cnnfast.ops.cpu cimport cnf_kernel, cnf_pool2d, cnf_pool2d_job, kernels
 from cnnfast.ops.memory cimport empty
-from cnnfast.ops.threads cimport run, thread_count
+from cnnfast.ops.threads cimport run
 
 from cnnfast.ops.tape import hold
 
@@ -166,10 +166,7 @@ cdef int _run(str func, cnf_kernel *kernel, cnf_pool2d_job *job, Py_ssize_t task
               object num_threads) except -1:
     """`size`: elements read and written."""
     cdef double cost = NANOSECONDS_PER_BYTE * (8 if typenum == cnp.NPY_DOUBLE else 4)
-    cdef int workers = thread_count(num_threads, tasks, cost * size, func)
-    with nogil:
-        run(kernel, job, tasks, workers)
-    return 0
+    return run(func, kernel, job, tasks, cost * size, num_threads)
 
 
 cdef Py_ssize_t _set_chunk(cnf_pool2d_job *job, Py_ssize_t rows, Py_ssize_t row_size) noexcept:

@@ -9,7 +9,7 @@ from cnnfast.ops.columns cimport column_sums, columns_workspace, plan_period, sp
 from cnnfast.ops.copy cimport copied
 from cnnfast.ops.cpu cimport cnf_norm, kernels
 from cnnfast.ops.memory cimport Block
-from cnnfast.ops.threads cimport run, thread_count, unrepeatable
+from cnnfast.ops.threads cimport run, run_on, unrepeatable
 
 cnp.import_array()
 
@@ -66,14 +66,12 @@ def prelu(x, weight, *, out=None, num_threads=None):
     cdef str func = "prelu"
     cdef cnp.ndarray xa = as_array(x, func, "x"), w = _slopes(weight, xa, func), y, tiled
     cdef cnf_norm job
-    cdef int workers, typenum = cnp.PyArray_TYPE(xa)
+    cdef int typenum = cnp.PyArray_TYPE(xa)
     y = result(out, func, cnp.PyArray_NDIM(xa), cnp.PyArray_DIMS(xa), typenum, (xa, w), xa)
     if cnp.PyArray_SIZE(xa) > 0:
         tiled = _plan(&job, xa, w)
         job.x, job.y, job.tiled = cnp.PyArray_DATA(xa), cnp.PyArray_DATA(y), cnp.PyArray_DATA(tiled)
-        workers = thread_count(num_threads, job.chunks, 0.3 * cnp.PyArray_SIZE(xa), func)
-        with nogil:
-            run(kernels(typenum).prelu, &job, job.chunks, workers)
+        run(func, kernels(typenum).prelu, &job, job.chunks, 0.3 * cnp.PyArray_SIZE(xa), num_threads)
     return deliver(y, out)
 
 
@@ -103,7 +101,7 @@ def prelu_backward(dy, x, weight, *, out=None, num_threads=None):
     cdef cnp.ndarray dx, dw, tiled, total
     cdef cnf_norm job
     cdef Block _work  # held until the op returns
-    cdef int workers, typenum = cnp.PyArray_TYPE(xa)
+    cdef int typenum = cnp.PyArray_TYPE(xa)
     outs = outs_of(out, 2, func)
     dx = result(outs[0], func, cnp.PyArray_NDIM(xa), cnp.PyArray_DIMS(xa), typenum, (xa, g, w, outs[1]), g)
     dw = result(outs[1], func, cnp.PyArray_NDIM(w), cnp.PyArray_DIMS(w), typenum, (xa, g, w, outs[0]))
@@ -116,10 +114,8 @@ def prelu_backward(dy, x, weight, *, out=None, num_threads=None):
         job.x, job.dy, job.y = cnp.PyArray_DATA(xa), cnp.PyArray_DATA(g), cnp.PyArray_DATA(dx)
         job.tiled = cnp.PyArray_DATA(tiled)
         job.first = cnp.PyArray_DATA(total) if shared else cnp.PyArray_DATA(dw)
-        workers = thread_count(num_threads, job.chunks, 0.5 * cnp.PyArray_SIZE(xa), func)
-        with nogil:
-            run(kernels(typenum).prelu_backward, &job, job.chunks, workers)
-            run(kernels(typenum).column_sum_merge, &job, 1, 1)
+        run(func, kernels(typenum).prelu_backward, &job, job.chunks, 0.5 * cnp.PyArray_SIZE(xa), num_threads)
+        run_on(1, kernels(typenum).column_sum_merge, &job, 1, 0)
         if shared:  # one slope for several of the columns
             kept = [i for i in range(len(shape)) if i not in shared]
             turned = copied(total.reshape(shape).transpose(shared + kept)).reshape(-1, dw.size)

@@ -8,7 +8,7 @@ from libc.stdint cimport uint64_t
 from cnnfast.ops.check cimport integer, number
 from cnnfast.ops.cpu cimport CNF_FLAGS, CNF_INTEGERS, CNF_UNIFORM, cnf_random, kernels
 from cnnfast.ops.memory cimport empty
-from cnnfast.ops.threads cimport run, thread_count
+from cnnfast.ops.threads cimport run
 
 from cnnfast.ops.tape import hold
 
@@ -57,7 +57,6 @@ cdef object _draw(str func, tuple shape, list bounds, int kind, int typenum, obj
     cdef cnf_random job
     cdef cnp.npy_intp dims[64]
     cdef Py_ssize_t i, tasks
-    cdef int workers
     cdef cnp.ndarray both = hold(np.array(bounds, np.float64).reshape(-1, 2).T.copy()), y
     job.seed, job.step, job.kind = _word(seed, func, "seed"), _word(step, func, "step"), kind
     if len(shape) > 64:
@@ -72,9 +71,8 @@ cdef object _draw(str func, tuple shape, list bounds, int kind, int typenum, obj
         job.low = <double *>cnp.PyArray_DATA(both)
         job.high = job.low + cnp.PyArray_DIM(both, 1)
         tasks = (job.n + CHUNK - 1) // CHUNK
-        workers = thread_count(num_threads, tasks, 8.0 * job.n, func)
-        with nogil:
-            run(kernels(cnp.NPY_FLOAT if typenum == cnp.NPY_FLOAT else cnp.NPY_DOUBLE).random_uniform, &job, tasks, workers)
+        run(func, kernels(cnp.NPY_FLOAT if typenum == cnp.NPY_FLOAT else cnp.NPY_DOUBLE).random_uniform, &job, tasks, 8.0 * job.n,
+            num_threads)
     return y if shape else y[()]
 
 

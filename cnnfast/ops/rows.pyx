@@ -7,7 +7,7 @@ from libc.string cimport memset
 
 from cnnfast.ops.check cimport deliver, result
 from cnnfast.ops.elementwise cimport CHUNK
-from cnnfast.ops.threads cimport run, thread_count
+from cnnfast.ops.threads cimport run
 
 cnp.import_array()
 
@@ -35,10 +35,7 @@ cdef int rows_along(cnf_rows *job, cnp.ndarray x, object axis, str func) except 
 
 cdef int run_rows(str func, cnf_kernel *kernel, cnf_rows *job, double cost, object num_threads) except -1:
     cdef Py_ssize_t tasks = (job.outer + job.chunk - 1) // job.chunk
-    cdef int workers = thread_count(num_threads, tasks, cost * job.outer * job.length * job.inner, func)
-    with nogil:
-        run(kernel, job, tasks, workers)
-    return 0
+    return run(func, kernel, job, tasks, cost * job.outer * job.length * job.inner, num_threads)
 
 
 cdef object map_rows(str func, cnf_kernel *kernel, cnf_rows *job, double cost, cnp.ndarray x, cnp.ndarray z,

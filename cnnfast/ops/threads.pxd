@@ -24,11 +24,6 @@ cpdef object get_num_threads()
 # `work` is an estimate in nanoseconds on one thread. Raises for a bad `num_threads`.
 cdef int thread_count(object num_threads, Py_ssize_t tasks, double work, str func) except -1
 
-# Runs tasks 0 ... tasks-1 of a job on `workers` threads (worker numbers 0 ... workers-1). What this thread records (tape.pyx),
-# it records here. Between tasks, every 100 ms, signals are heard: raises what their handlers raise, such as KeyboardInterrupt,
-# and then some tasks are not done.
-cdef int run(cnf_kernel *kernel, const cnf_job *job, Py_ssize_t tasks, int workers) except -1 nogil
-
 cdef extern from "cnf.h" nogil:
     ctypedef struct cnf_work:  # a job whose type is forgotten
         cnf_kernel *kernel  # NULL: nothing to do
@@ -37,8 +32,19 @@ cdef extern from "cnf.h" nogil:
         Py_ssize_t tasks
         int workers
 
-# Does many jobs, one after another, and hears signals likewise; recorded nowhere.
-cdef int execute(const cnf_work *work, Py_ssize_t count) except -1 nogil
+# Runs tasks 0 ... tasks-1 of a job on as many threads as `thread_count` says. What this thread records (tape.pyx), it records
+# here. Between tasks, every 100 ms, signals are heard: raises what their handlers raise, such as KeyboardInterrupt, and then
+# some tasks are not done.
+cdef int run(str func, cnf_kernel *kernel, const cnf_job *job, Py_ssize_t tasks, double work, object num_threads) except -1
+
+# The same on `workers` threads (worker numbers 0 ... workers-1), for each of which there is workspace.
+cdef int run_on(int workers, cnf_kernel *kernel, const cnf_job *job, Py_ssize_t tasks, double work) except -1
+
+# Several jobs, one after another: one parallel region is cheaper than one each. `work` is that of all together.
+cdef int run_all(const cnf_work *steps, Py_ssize_t count, double work) except -1
+
+# The same without the GIL, recorded nowhere.
+cdef int execute(const cnf_work *steps, Py_ssize_t count) except -1 nogil
 
 # Where `run` of this thread also writes down what it does: a function and what it is given first, or NULL.
 ctypedef void (*cnf_listener)(void *tape, cnf_kernel *kernel, const void *job, size_t size, Py_ssize_t tasks,

@@ -123,6 +123,7 @@ cdef int MAX_THREADS = 256 if cnf_openmp else 1
 cdef double NANOSECONDS_PER_THREAD = 15e3  # below this much work for each, waking a thread costs more than it gives
 cdef double NANOSECONDS_PER_THREAD_AWAKE = 5e3
 cdef double NANOSECONDS_PER_THREAD_TAPED = 2e3  # between jobs nothing is done but these
+cdef double BRIEF = 8e3  # nanoseconds of work up to which the GIL is kept: to let go of it and to take it again costs 100
 
 
 def _quota(root="/sys/fs/cgroup"):
@@ -265,8 +266,12 @@ def get_flush_denormals():
 
 cdef int thread_count(object num_threads, Py_ssize_t tasks, double work, str func) except -1:
     cdef int count
-    cdef bint awake = cnf_awake() and not _passive and _limit <= _cpus  # more than that are soon sent to sleep
-    cdef double least = NANOSECONDS_PER_THREAD_AWAKE if awake else NANOSECONDS_PER_THREAD
+    cdef bint awake
+    cdef double least
+    if num_threads is None and work < 2 * NANOSECONDS_PER_THREAD_TAPED:
+        return 1
+    awake = cnf_awake() and not _passive and _limit <= _cpus  # more than that are soon sent to sleep
+    least = NANOSECONDS_PER_THREAD_AWAKE if awake else NANOSECONDS_PER_THREAD
     if cnf_listening() != NULL:
         least = NANOSECONDS_PER_THREAD_TAPED
     if num_threads is not None:
@@ -312,12 +317,28 @@ cdef void listen(cnf_listener listener, void *tape) noexcept nogil:
     cnf_listen(<void *>listener, tape)
 
 
-cdef int run(cnf_kernel *kernel, const cnf_job *job, Py_ssize_t tasks, int workers) except -1 nogil:
+cdef int run(str func, cnf_kernel *kernel, const cnf_job *job, Py_ssize_t tasks, double work, object num_threads) except -1:
+    cdef cnf_work step = cnf_work(kernel, <void *>job, sizeof(cnf_job), tasks, thread_count(num_threads, tasks, work, func))
+    return run_all(&step, 1, work)
+
+
+cdef int run_on(int workers, cnf_kernel *kernel, const cnf_job *job, Py_ssize_t tasks, double work) except -1:
+    cdef cnf_work step = cnf_work(kernel, <void *>job, sizeof(cnf_job), tasks, workers)
+    return run_all(&step, 1, work)
+
+
+cdef int run_all(const cnf_work *steps, Py_ssize_t count, double work) except -1:
     cdef cnf_listener listener = <cnf_listener>cnf_listening()
-    if listener != NULL:
-        listener(cnf_tape(), kernel, job, sizeof(cnf_job), tasks, workers)
-    cdef cnf_work work = cnf_work(kernel, <void *>job, sizeof(cnf_job), tasks, workers)
-    return execute(&work, 1)
+    cdef Py_ssize_t i
+    cdef int workers = 1
+    for i in range(count):
+        workers = max(workers, steps[i].workers)
+        if listener != NULL:
+            listener(cnf_tape(), steps[i].kernel, steps[i].job, steps[i].size, steps[i].tasks, steps[i].workers)
+    if workers == 1 and work < BRIEF:
+        return execute(steps, count)
+    with nogil:
+        return execute(steps, count)
 
 
 cdef int execute(const cnf_work *work, Py_ssize_t count) except -1 nogil:

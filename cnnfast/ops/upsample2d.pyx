@@ -5,7 +5,7 @@ cimport numpy as cnp
 from cnnfast.ops.check cimport as_array, image_answer, image_out, is_channels_first, pair, to_last
 from cnnfast.ops.cpu cimport cnf_kernel, cnf_upsample2d, kernels
 from cnnfast.ops.memory cimport Block, block
-from cnnfast.ops.threads cimport run, thread_count
+from cnnfast.ops.threads cimport run_on, thread_count
 
 cnp.import_array()
 
@@ -17,6 +17,7 @@ cdef object _run(str func, bint backward, object x, str name, object scale_facto
     cdef cnf_upsample2d job
     cdef Py_ssize_t factors[2]
     cdef cnp.npy_intp dims[4]
+    cdef double work
     cdef int workers, typenum = cnp.PyArray_TYPE(given)
     cdef cnf_kernel *kernel = kernels(typenum).upsample2d_backward if backward else kernels(typenum).upsample2d
     cdef Block scratch
@@ -37,12 +38,12 @@ cdef object _run(str func, bint backward, object x, str name, object scale_facto
         dims[0], dims[1], dims[2], dims[3] = job.n, job.h * job.fh, job.w * job.fw, job.c
     y = image_out(func, 4, dims, typenum, (xa,), None, first, out)
     if cnp.PyArray_SIZE(y) > 0:
-        workers = thread_count(num_threads, job.n * job.h, 0.5 * job.n * job.h * job.w * job.c * job.fh * job.fw, func)
+        work = 0.5 * job.n * job.h * job.w * job.c * job.fh * job.fw
+        workers = thread_count(num_threads, job.n * job.h, work, func)
         job.scratch_bytes = <size_t>((job.fw + job.w * job.c * job.fw) * cnp.PyArray_ITEMSIZE(y) + 63) // 64 * 64
         scratch = block(job.scratch_bytes * workers)
         job.x, job.y, job.scratch = cnp.PyArray_DATA(xa), cnp.PyArray_DATA(y), scratch.data
-        with nogil:
-            run(kernel, &job, job.n * job.h, workers)
+        run_on(workers, kernel, &job, job.n * job.h, work)
     return image_answer(y, first, out)
 
 
