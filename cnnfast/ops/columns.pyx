@@ -36,6 +36,10 @@ cdef int plan_period(cnf_norm *job, Py_ssize_t size, Py_ssize_t channels) except
     return 0
 
 
+cdef int run_columns(cnf_kernel *kernel, cnf_norm *job) except -1:
+    return run_on(1, kernel, job, 1, <double>(job.chunks + 5) * job.period)
+
+
 cdef Block columns_workspace(cnf_norm *job, cnp.ndarray x):
     """merged (doubles come first), tiled, partial"""
     cdef size_t period = <size_t>job.period * cnp.PyArray_ITEMSIZE(x), merged = 2 * <size_t>job.channels * sizeof(double)
@@ -84,5 +88,5 @@ cdef object column_sums(str func, cnp.ndarray x, cnp.ndarray output, cnp.ndarray
         if output is not None:
             job.output, job.y = cnp.PyArray_DATA(output), cnp.PyArray_DATA(gated)
         run(func, kernels(typenum).column_sum, &job, job.chunks, 0.3 * cnp.PyArray_SIZE(x), num_threads)
-        run_on(1, kernels(typenum).column_sum_merge, &job, 1, 0)
+        run_columns(kernels(typenum).column_sum_merge, &job)
     return deliver(y, out)

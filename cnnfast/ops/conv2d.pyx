@@ -220,13 +220,13 @@ cdef int perform(cnf_conv2d_job *job, int which, int typenum, str func, object n
         shared = block(job.shared_bytes)
         job.shared = shared.data
     pieces = (many.n + CNF_SUM_CHUNK - 1) // CNF_SUM_CHUNK if times > 1 else 0
-    sums = (taps * (s.c // s.groups) * s.k + CNF_SUM_CHUNK - 1) // CNF_SUM_CHUNK
     if times > 1 and which != CNF_BACKWARD_INPUT:
         count = _add(steps, count, table.depthwise_repeat, &many, sizeof(many), pieces, workers)
     if shares:
         count = _add(steps, count, transform, job, sizeof(job[0]), shares, most)
     count = _add(steps, count, kernel, job, sizeof(job[0]), job.tasks, most)
     if which == CNF_BACKWARD_WEIGHT and job.splits > 1:
+        sums = (taps * (s.c // s.groups) * s.k + CNF_SUM_CHUNK - 1) // CNF_SUM_CHUNK
         count = _add(steps, count, table.conv2d_backward_weight_sum, job, sizeof(job[0]), sums, most)
     if joined > 1:
         count = _add(steps, count, table.groups_part, &groups, sizeof(groups), taps, workers)

@@ -7,7 +7,7 @@ from cnnfast.ops.check cimport (
     as_array, as_like, as_same, deliver, image_answer, image_out, integer, is_channels_first, number, outs_of, result,
     to_last
 )
-from cnnfast.ops.columns cimport plan_period
+from cnnfast.ops.columns cimport plan_period, run_columns
 from cnnfast.ops.cpu cimport cnf_group_norm, cnf_norm, kernels
 from cnnfast.ops.memory cimport Block, block
 from cnnfast.ops.threads cimport run_on, thread_count
@@ -160,8 +160,8 @@ def group_norm_backward(dy, x, num_groups, weight=None, eps=1e-5, *, data_format
     merge.period, merge.rows, merge.all_rows, merge.chunks = job.channels, 1, job.n, job.n  # a chunk is a sample
     merge.merged = <double *>merged.data
     merge.partial, merge.first = sums.data, cnp.PyArray_DATA(dbias)
-    run_on(1, kernels(typenum).column_sum_merge, &merge, 1, 0)
+    run_columns(kernels(typenum).column_sum_merge, &merge)
     merge.partial = <char *>sums.data + job.channels * cnp.PyArray_ITEMSIZE(xa)
     merge.first = cnp.PyArray_DATA(dweight)
-    run_on(1, kernels(typenum).column_sum_merge, &merge, 1, 0)
+    run_columns(kernels(typenum).column_sum_merge, &merge)
     return image_answer(dx, first, outs[0]), deliver(dweight, outs[1]), deliver(dbias, outs[2])

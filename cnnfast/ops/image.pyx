@@ -59,10 +59,6 @@ cdef Py_ssize_t _cut(cnf_image *job, Py_ssize_t rows, Py_ssize_t line) noexcept:
     return job.n * ((rows + job.chunk - 1) // job.chunk)
 
 
-cdef int _do(str func, cnf_kernel *kernel, cnf_image *job, Py_ssize_t tasks, double work, object num_threads) except -1:
-    return run(func, kernel, job, tasks, work, num_threads)
-
-
 # --- brightness and contrast ----------------------------------------------------------------------------------------------
 
 
@@ -90,7 +86,7 @@ cdef object _brightness(str func, bint backward, object dy, object x, object del
     y = result(out, func, 4, cnp.PyArray_DIMS(xa), typenum, (xa, dya, deltas), dya if backward else xa)
     if cnp.PyArray_SIZE(y) > 0:
         job.y, job.numbers = cnp.PyArray_DATA(y), <double *>cnp.PyArray_DATA(deltas)
-        _do(func, table.adjust_brightness_backward if backward else table.adjust_brightness, &job,
+        run(func, table.adjust_brightness_backward if backward else table.adjust_brightness, &job,
             _cut(&job, job.h, job.w * job.c), 0.4 * cnp.PyArray_SIZE(y), num_threads)
     return deliver(y, out)
 
@@ -218,7 +214,7 @@ def flip2d(x, vertical, horizontal, *, data_format="channels_last", out=None, nu
     if cnp.PyArray_SIZE(y) > 0:
         job.y = cnp.PyArray_DATA(y)
         job.vertical, job.horizontal = <uint8_t *>cnp.PyArray_DATA(ups), <uint8_t *>cnp.PyArray_DATA(sides)
-        _do(func, kernels(cnp.PyArray_TYPE(y)).flip2d, &job, _cut(&job, job.h, job.w * job.c),
+        run(func, kernels(cnp.PyArray_TYPE(y)).flip2d, &job, _cut(&job, job.h, job.w * job.c),
             0.5 * cnp.PyArray_SIZE(y), num_threads)
     return image_answer(y, first, out)
 
@@ -239,7 +235,7 @@ cdef int _crop(str func, cnf_image *job, cnf_kernel *kernel, cnp.ndarray tops, c
         job.y = cnp.PyArray_DATA(y)
         job.top, job.left = <int64_t *>cnp.PyArray_DATA(tops), <int64_t *>cnp.PyArray_DATA(lefts)
         tasks = _cut(job, cnp.PyArray_DIM(y, 1), cnp.PyArray_DIM(y, 2) * job.c)
-        _do(func, kernel, job, tasks, 0.4 * cnp.PyArray_SIZE(y), num_threads)
+        run(func, kernel, job, tasks, 0.4 * cnp.PyArray_SIZE(y), num_threads)
     return 0
 
 
@@ -373,7 +369,7 @@ cdef object _affine(str func, bint backward, object x, str name, object matrix, 
             tasks = job.n * ((job.c + job.chunk - 1) // job.chunk)
         else:
             tasks = _cut(&job, job.h, job.w * job.c)
-        _do(func, table.affine2d_backward if backward else table.affine2d, &job, tasks,
+        run(func, table.affine2d_backward if backward else table.affine2d, &job, tasks,
             job.n * job.h * job.w * (8 + 0.8 * job.c), num_threads)
     return image_answer(y, first, out)
 
@@ -458,7 +454,7 @@ cdef object _matrix(str func, tuple names, tuple values, object size):
     if len(values) == 2:
         job.z = cnp.PyArray_DATA(z)
     if job.n > 0:
-        _do(func, kernels(typenum).affine_matrix, &job, job.n, 20.0 * job.n, None)
+        run(func, kernels(typenum).affine_matrix, &job, job.n, 20.0 * job.n, None)
     return y
 
 

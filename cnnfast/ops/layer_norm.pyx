@@ -5,10 +5,10 @@ import math
 cimport numpy as cnp
 
 from cnnfast.ops.check cimport as_array, as_like, as_same, deliver, integer, number, outs_of, result
-from cnnfast.ops.columns cimport columns_workspace, plan_period
+from cnnfast.ops.columns cimport columns_workspace, plan_period, run_columns
 from cnnfast.ops.cpu cimport cnf_norm, kernels
 from cnnfast.ops.memory cimport Block
-from cnnfast.ops.threads cimport run, run_on
+from cnnfast.ops.threads cimport run
 
 cnp.import_array()
 
@@ -131,8 +131,8 @@ def layer_norm_backward(dy, x, normalized_shape, weight=None, eps=1e-5, *, out=N
     job.weight = cnp.PyArray_DATA(w) if w is not None else NULL
     run(func, kernels(typenum).layer_norm_backward, &job, job.chunks, 1.2 * cnp.PyArray_SIZE(xa), num_threads)
     job.first = cnp.PyArray_DATA(dbias)
-    run_on(1, kernels(typenum).column_sum_merge, &job, 1, 0)
+    run_columns(kernels(typenum).column_sum_merge, &job)
     job.first = cnp.PyArray_DATA(dweight)
     job.partial = <char *>job.partial + job.period * cnp.PyArray_ITEMSIZE(xa)
-    run_on(1, kernels(typenum).column_sum_merge, &job, 1, 0)
+    run_columns(kernels(typenum).column_sum_merge, &job)
     return deliver(dx, outs[0]), deliver(dweight, outs[1]), deliver(dbias, outs[2])

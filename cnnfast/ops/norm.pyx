@@ -7,12 +7,12 @@ cimport numpy as cnp
 from cnnfast.ops.check cimport (
     as_array, as_like, as_same, deliver, image_answer, image_out, is_channels_first, number, outs_of, result, to_last
 )
-from cnnfast.ops.columns cimport columns_workspace, plan_columns
+from cnnfast.ops.columns cimport columns_workspace, plan_columns, run_columns
 from cnnfast.ops.conv2d cimport activation_code
 from cnnfast.ops.cpu cimport CNF_LINEAR, CNF_RELU, cnf_kernel, cnf_norm, kernels
 from cnnfast.ops.elementwise cimport elementwise
 from cnnfast.ops.memory cimport Block, block
-from cnnfast.ops.threads cimport run, run_on
+from cnnfast.ops.threads cimport run
 
 cnp.import_array()
 
@@ -112,7 +112,7 @@ def batch_norm(x, mean, var, weight=None, bias=None, eps=1e-5, *, residual=None,
     job.weight = cnp.PyArray_DATA(w) if w is not None else NULL
     job.bias = cnp.PyArray_DATA(b) if b is not None else NULL
     job.tiled = tiled.data
-    run_on(1, kernels(typenum).batch_norm_tile, &job, 1, 0)
+    run_columns(kernels(typenum).batch_norm_tile, &job)
     cdef cnp.ndarray y = image_out(func, cnp.PyArray_NDIM(xa), cnp.PyArray_DIMS(xa), typenum, (xa, m, v, w, b, r), xa, first, out)
     job.y = cnp.PyArray_DATA(y)
     _each_chunk(kernels(typenum).batch_norm, &job, 0.4, func, num_threads)
@@ -152,7 +152,7 @@ def batch_norm_stats(x, *, data_format="channels_last", out=None, num_threads=No
     job.x = cnp.PyArray_DATA(xa)
     job.first, job.second = cnp.PyArray_DATA(mean), cnp.PyArray_DATA(var)
     _each_chunk(kernels(typenum).batch_norm_moments, &job, 0.3, func, num_threads)
-    run_on(1, kernels(typenum).batch_norm_merge_moments, &job, 1, 0)
+    run_columns(kernels(typenum).batch_norm_merge_moments, &job)
     return deliver(mean, outs[0]), deliver(var, outs[1])
 
 
@@ -227,14 +227,14 @@ def batch_norm_backward(dy, x, mean, var, weight=None, eps=1e-5, *, bias=None, a
     if residual:
         gated = image_out(func, cnp.PyArray_NDIM(xa), cnp.PyArray_DIMS(xa), typenum, inputs + (dx,), d, first, outs[3])
     # a job only names what it takes or makes: a tape goes by that
-    run_on(1, kernels(typenum).batch_norm_tile, &job, 1, 0)
+    run_columns(kernels(typenum).batch_norm_tile, &job)
     job.dy = cnp.PyArray_DATA(d)
     if residual:
         job.gated = cnp.PyArray_DATA(gated)
     _each_chunk(kernels(typenum).batch_norm_sums, &job, 0.4, func, num_threads)
     if residual:  # written where dy was read; from now on it stands for dy
         job.dy, job.gated, job.activation = job.gated, NULL, CNF_LINEAR
-    run_on(1, kernels(typenum).batch_norm_merge_sums, &job, 1, 0)
+    run_columns(kernels(typenum).batch_norm_merge_sums, &job)
     job.y = cnp.PyArray_DATA(dx)
     _each_chunk(kernels(typenum).batch_norm_backward, &job, 0.6, func, num_threads)
     grads = image_answer(dx, first, outs[0]), deliver(dweight, outs[1]), deliver(dbias, outs[2])

@@ -50,7 +50,7 @@ def penalty(x, l1=0.0, l2=0.0, *, num_threads=None):
     job.x, job.z, job.w, job.y = cnp.PyArray_DATA(xa), NULL, NULL, cnp.PyArray_DATA(y)
     job.n, job.chunk = cnp.PyArray_SIZE(xa), CHUNK
     run(func, kernels(typenum).penalty, &job, tasks, 0.2 * cnp.PyArray_SIZE(xa), num_threads)
-    run_on(1, kernels(typenum).penalty_sum, &job, 1, 0)
+    run_on(1, kernels(typenum).penalty_sum, &job, 1, tasks)
     return y[:1].reshape(())
 
 

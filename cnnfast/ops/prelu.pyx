@@ -5,11 +5,11 @@ import numpy as np
 cimport numpy as cnp
 
 from cnnfast.ops.check cimport as_array, as_like, as_same, deliver, outs_of, result
-from cnnfast.ops.columns cimport column_sums, columns_workspace, plan_period, spread
+from cnnfast.ops.columns cimport column_sums, columns_workspace, plan_period, run_columns, spread
 from cnnfast.ops.copy cimport copied
 from cnnfast.ops.cpu cimport cnf_norm, kernels
 from cnnfast.ops.memory cimport Block
-from cnnfast.ops.threads cimport run, run_on, unrepeatable
+from cnnfast.ops.threads cimport run, unrepeatable
 
 cnp.import_array()
 
@@ -115,7 +115,7 @@ def prelu_backward(dy, x, weight, *, out=None, num_threads=None):
         job.tiled = cnp.PyArray_DATA(tiled)
         job.first = cnp.PyArray_DATA(total) if shared else cnp.PyArray_DATA(dw)
         run(func, kernels(typenum).prelu_backward, &job, job.chunks, 0.5 * cnp.PyArray_SIZE(xa), num_threads)
-        run_on(1, kernels(typenum).column_sum_merge, &job, 1, 0)
+        run_columns(kernels(typenum).column_sum_merge, &job)
         if shared:  # one slope for several of the columns
             kept = [i for i in range(len(shape)) if i not in shared]
             turned = copied(total.reshape(shape).transpose(shared + kept)).reshape(-1, dw.size)

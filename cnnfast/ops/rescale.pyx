@@ -5,10 +5,10 @@ import numpy as np
 cimport numpy as cnp
 
 from cnnfast.ops.check cimport any_array, as_array, deliver, result
-from cnnfast.ops.columns cimport plan_period, spread
+from cnnfast.ops.columns cimport plan_period, run_columns, spread
 from cnnfast.ops.cpu cimport cnf_norm, kernels
 from cnnfast.ops.memory cimport Block, block
-from cnnfast.ops.threads cimport run, run_on, unrepeatable
+from cnnfast.ops.threads cimport run, unrepeatable
 
 from cnnfast.ops.tape import hold
 
@@ -73,6 +73,6 @@ def rescale(x, scale, offset=0.0, *, out=None, num_threads=None):
     cdef Block tiled = block(<size_t>(3 * job.period * cnp.PyArray_ITEMSIZE(xa)))
     job.x, job.y, job.tiled = cnp.PyArray_DATA(xa), cnp.PyArray_DATA(y), tiled.data
     job.weight, job.bias = cnp.PyArray_DATA(w), cnp.PyArray_DATA(b)
-    run_on(1, kernels(typenum).batch_norm_tile, &job, 1, 0)
+    run_columns(kernels(typenum).batch_norm_tile, &job)
     run(func, kernels(typenum).batch_norm, &job, job.chunks, 0.4 * cnp.PyArray_SIZE(xa), num_threads)
     return deliver(y, out)

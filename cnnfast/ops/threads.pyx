@@ -265,26 +265,21 @@ def get_flush_denormals():
 
 
 cdef int thread_count(object num_threads, Py_ssize_t tasks, double work, str func) except -1:
-    cdef int count
+    cdef Py_ssize_t count
     cdef bint awake
-    cdef double least
-    if num_threads is None and work < 2 * NANOSECONDS_PER_THREAD_TAPED:
-        return 1
-    awake = cnf_awake() and not _passive and _limit <= _cpus  # more than that are soon sent to sleep
-    least = NANOSECONDS_PER_THREAD_AWAKE if awake else NANOSECONDS_PER_THREAD
-    if cnf_listening() != NULL:
-        least = NANOSECONDS_PER_THREAD_TAPED
+    cdef double least = NANOSECONDS_PER_THREAD_TAPED
     if num_threads is not None:
         count = _checked(num_threads, func)
-    elif tasks < 2 or work < 2 * least:
+    elif work < 2 * NANOSECONDS_PER_THREAD_TAPED:
         return 1
     else:
+        awake = cnf_awake() and not _passive and _limit <= _cpus  # more than that are soon sent to sleep
+        if cnf_listening() == NULL:
+            least = NANOSECONDS_PER_THREAD_AWAKE if awake else NANOSECONDS_PER_THREAD
         count = get_num_threads()
         if work < count * least:
-            count = <int>(work / least)
-    if count > tasks:
-        count = <int>tasks
-    return count if count > 0 else 1
+            count = <Py_ssize_t>(work / least)
+    return <int>max(1, min(count, tasks))
 
 
 cdef bint _tracing = False
@@ -318,8 +313,7 @@ cdef void listen(cnf_listener listener, void *tape) noexcept nogil:
 
 
 cdef int run(str func, cnf_kernel *kernel, const cnf_job *job, Py_ssize_t tasks, double work, object num_threads) except -1:
-    cdef cnf_work step = cnf_work(kernel, <void *>job, sizeof(cnf_job), tasks, thread_count(num_threads, tasks, work, func))
-    return run_all(&step, 1, work)
+    return run_on(thread_count(num_threads, tasks, work, func), kernel, job, tasks, work)
 
 
 cdef int run_on(int workers, cnf_kernel *kernel, const cnf_job *job, Py_ssize_t tasks, double work) except -1:
@@ -341,7 +335,7 @@ cdef int run_all(const cnf_work *steps, Py_ssize_t count, double work) except -1
         return execute(steps, count)
 
 
-cdef int execute(const cnf_work *work, Py_ssize_t count) except -1 nogil:
+cdef int execute(const cnf_work *steps, Py_ssize_t count) except -1 nogil:
     cdef Py_ssize_t i
     cdef int workers = 1, busy
     cdef bint was_at_work = False
@@ -350,15 +344,15 @@ cdef int execute(const cnf_work *work, Py_ssize_t count) except -1 nogil:
     cdef cnf_progress *progress = few
     if _tracing:
         with gil:
-            _ran.update([<size_t>work[i].kernel for i in range(count) if work[i].kernel != NULL])
+            _ran.update([<size_t>steps[i].kernel for i in range(count) if steps[i].kernel != NULL])
     for i in range(count):
-        if work[i].kernel != NULL and work[i].workers > workers:
-            workers = work[i].workers
+        if steps[i].kernel != NULL and steps[i].workers > workers:
+            workers = steps[i].workers
     if count * workers > 8:
         progress = <cnf_progress *>calloc(count * workers, sizeof(cnf_progress))
         if progress == NULL and count > 1:
             for i in range(count):
-                execute(&work[i], 1)
+                execute(&steps[i], 1)
             return 0
         if progress == NULL:
             workers, progress = 8, few
@@ -367,7 +361,7 @@ cdef int execute(const cnf_work *work, Py_ssize_t count) except -1 nogil:
     workers = busy = cnf_enter(workers, _limit)
     if workers > 1:
         workers = cnf_affordable(workers)
-    cnf_crew_open(&crew, work, progress, count, workers, _cpus)
+    cnf_crew_open(&crew, steps, progress, count, workers, _cpus)
     try:
         while cnf_crew_begin(&crew):
             if was_at_work:
