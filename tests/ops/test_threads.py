@@ -549,6 +549,30 @@ def test_the_gil_is_released(rng):
     assert seen
 
 
+def test_the_gil_is_released_while_sums_are_merged():
+    """Of a million columns: another Python thread sees some of the merged sums, and not yet the others, in one of many calls."""
+    x = np.ones((1, 1_000_000), np.float32)
+    outs = tuple(np.empty(shape, np.float32) for shape in (x.shape, x.shape[1:], x.shape[1:]))
+    seen, ended = [], threading.Event()
+
+    def watch():
+        while not ended.is_set() and not seen:
+            if not np.isnan(outs[2][0]) and np.isnan(outs[2][-1]):
+                seen.append(True)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    for _ in range(200):
+        outs[2][0] = np.nan  # before the last, or that is what is seen
+        outs[2][-1] = np.nan
+        ops.layer_norm_backward(x, x, x.shape[1:], out=outs, num_threads=1)
+        if seen:
+            break
+    ended.set()
+    watcher.join()
+    assert seen
+
+
 def test_values_may_change_during_the_call(rng):
     """Another thread writes the input: values are undefined, nothing breaks."""
     x, w = rng.normal(size=(4, 30, 30, 8)).astype(np.float32), rng.normal(size=(3, 3, 8, 16)).astype(np.float32)
