@@ -557,14 +557,14 @@ def test_the_gil_is_released_while_sums_are_merged():
 
     def watch():
         while not ended.is_set() and not seen:
-            if not np.isnan(outs[2][0]) and np.isnan(outs[2][-1]):
+            first, last = outs[2][[0, -1]]  # at once: only what runs without the GIL can come between
+            if np.isnan(last) and not np.isnan(first):
                 seen.append(True)
 
     watcher = threading.Thread(target=watch)
     watcher.start()
     for _ in range(200):
-        outs[2][0] = np.nan  # before the last, or that is what is seen
-        outs[2][-1] = np.nan
+        outs[2][[0, -1]] = np.nan
         ops.layer_norm_backward(x, x, x.shape[1:], out=outs, num_threads=1)
         if seen:
             break
